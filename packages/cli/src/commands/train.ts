@@ -1,0 +1,16 @@
+import { trainHelp } from '../help.js';
+import { loadTrainConfig } from '../load-config.js';
+import type { Output } from '../main.js';
+import { trainFlags } from '../train-config.js';
+
+/** `craft train`: checks the whole command line first, then loads what training needs. */
+export async function trainCommand(argv: readonly string[], output: Output): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    output.out(trainHelp(trainFlags(), output.columns));
+    return 0;
+  }
+  const request = loadTrainConfig(argv);
+  for (const line of request.ignored) output.err(`craft: ignored: ${line}\n`);
+  const { runTrain } = await import('../run-train.js');
+  return runTrain(request);
+}

@@ -1,0 +1,148 @@
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import {
+  ConfigError,
+  findPolicyDir,
+  getPath,
+  isPlainObject,
+  type PlainObject,
+  type Problem,
+  readJsonObject,
+  resolveTrainConfig,
+} from '@craft-ft/lerobot';
+import { CraftError } from '@craft-ft/torch';
+import { parse } from 'yaml';
+import { readBoolean } from './coerce.js';
+import { applyFlags, type Flag, splitFlags } from './flags.js';
+import { type CraftTrainConfig, craftTrainSpec, trainFlags } from './train-config.js';
+import { UsageError } from './usage.js';
+
+/** What `craft train` is asked to do. */
+export interface TrainRequest {
+  /** The effective configuration, complete and checked. */
+  config: CraftTrainConfig;
+  /** Checkpoint folder (`RUN/checkpoints/000500`, links resolved) to continue from, or null for a new run. */
+  resumeFrom: string | null;
+  /** With `resumeFrom`: the checkpoint's own `train_config.json` as it was read, to compare `config` with. */
+  saved: PlainObject | null;
+  /** LeRobot flags that were given and change nothing here, one line per reason, to be shown once. */
+  ignored: string[];
+}
+
+/**
+ * Puts the configuration together: the file of `--config_path`, then the policy of `--policy.path`, then the flags.
+ *
+ * @param argv words after `craft train`.
+ * @throws UsageError, ConfigError (all problems at once), CraftError for files that cannot be read.
+ */
+export function loadTrainConfig(argv: readonly string[], now: Date = new Date()): TrainRequest {
+  const table = trainFlags();
+  const all = runFolderToConfigPath(splitFlags(argv, table));
+  const flags = all.filter(({ name }) => name !== 'config_path' && name !== 'policy.path');
+  const file = configFile(all);
+  const { tree, checkpoint } = file === null ? { tree: {}, checkpoint: null } : readConfigFile(file);
+  const saved = structuredClone(tree);
+  // A run's own file says how that run was started, not how this one is.
+  if (checkpoint !== null) delete tree.resume;
+  loadPolicy(tree, special(all, 'policy.path'));
+  const problems = [...applyFlags(tree, flags, table), ...craftWithoutEnabled(tree)];
+  if (problems.length > 0) throw new ConfigError(problems);
+  const resumeFrom = tree.resume === true ? resumePoint(checkpoint, all) : null;
+  if (resumeFrom !== null && !flags.some(({ name }) => name === 'output_dir')) {
+    tree.output_dir = dirname(dirname(resumeFrom));
+  }
+  return {
+    ...resolveTrainConfig(tree, craftTrainSpec, now),
+    resumeFrom,
+    saved: resumeFrom === null ? null : saved,
+  };
+}
+
+/** `--resume RUN` means `--resume=true --config_path=RUN`. */
+function runFolderToConfigPath(flags: Flag[]): Flag[] {
+  return flags.flatMap((flag) => {
+    if (flag.name !== 'resume' || flag.text === null || readBoolean(flag.text) !== undefined) return [flag];
+    return [
+      { name: 'resume', text: 'true' },
+      { name: 'config_path', text: flag.text },
+    ];
+  });
+}
+
+function special(flags: Flag[], name: string): string | null {
+  const flag = flags.filter((one) => one.name === name).at(-1);
+  if (flag === undefined) return null;
+  if (flag.text === null || flag.text === '') throw new UsageError(`--${name} needs a path`);
+  return flag.text;
+}
+
+/** Where the configuration file lies below the path a user gives: a checkpoint's model folder, a checkpoint, a run. */
+const PLACES = ['.', 'pretrained_model', join('checkpoints', 'last', 'pretrained_model')];
+
+function configFile(flags: Flag[]): string | null {
+  const output = flags.filter(({ name }) => name === 'output_dir').at(-1)?.text ?? null;
+  const resuming = flags.some(({ name, text }) => name === 'resume' && (text === null || readBoolean(text)));
+  const path = special(flags, 'config_path') ?? (resuming ? output : null);
+  if (path === null) return null;
+  if (!existsSync(path)) throw new CraftError('CONFIG_UNREADABLE', `${path}: no such file or folder`);
+  if (!statSync(path).isDirectory()) return path;
+  const files = PLACES.map((place) => join(path, place, 'train_config.json'));
+  const found = files.find((file) => existsSync(file));
+  if (found === undefined) {
+    const message = `${path}: no train_config.json in it, in pretrained_model/ or in checkpoints/last/; is this a run?`;
+    throw new CraftError('CONFIG_UNREADABLE', message);
+  }
+  return found;
+}
+
+/** Reads a configuration file; `checkpoint` is its checkpoint folder if it lies in one. */
+function readConfigFile(file: string): { tree: PlainObject; checkpoint: string | null } {
+  const tree = /\.ya?ml$/i.test(file) ? readYamlObject(file) : readJsonObject(file);
+  const folder = dirname(realpathSync(file));
+  const inCheckpoint = basename(folder) === 'pretrained_model' && basename(file) === 'train_config.json';
+  return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
+}
+
+function readYamlObject(file: string): PlainObject {
+  let value: unknown;
+  try {
+    value = parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    const firstLine = (error as Error).message.split('\n')[0];
+    throw new CraftError('CONFIG_UNREADABLE', `${file}: ${firstLine}`, { cause: error });
+  }
+  if (!isPlainObject(value)) throw new CraftError('CONFIG_UNREADABLE', `${file}: expected a YAML mapping`);
+  return value;
+}
+
+/** Replaces `tree.policy` by the configuration in a policy folder, keeping what a file's `policy.path` stands beside. */
+function loadPolicy(tree: PlainObject, flag: string | null): void {
+  const { path: inFile, ...beside } = isPlainObject(tree.policy) ? tree.policy : {};
+  const path = flag ?? (typeof inFile === 'string' ? inFile : null);
+  if (path === null) return;
+  const dir = findPolicyDir(path);
+  const policy = readJsonObject(join(dir, 'config.json'));
+  // Where the old policy was published says nothing about this run.
+  const fresh = { push_to_hub: false, pretrained_path: resolve(dir) };
+  tree.policy = { ...policy, ...fresh, ...(flag === null ? beside : {}) };
+}
+
+function resumePoint(checkpoint: string | null, flags: Flag[]): string {
+  if (flags.some(({ name }) => name === 'policy.path')) {
+    throw new UsageError('--resume continues with the weights of the run; leave out --policy.path');
+  }
+  if (checkpoint === null) {
+    throw new UsageError(
+      '--resume needs the run to continue: --resume RUN_DIR (or --config_path=.../train_config.json)',
+    );
+  }
+  return checkpoint;
+}
+
+/** Settings of a method that is not switched on would be dropped silently. */
+function craftWithoutEnabled(tree: PlainObject): Problem[] {
+  const [given] = isPlainObject(tree.craft) ? Object.keys(tree.craft) : [];
+  if (given === undefined || getPath(tree, 'craft.enabled') !== undefined) return [];
+  const message = `missing, but craft.${given} is given: add --craft.enabled=true (or =false to set it aside)`;
+  return [{ field: 'craft.enabled', found: undefined, message }];
+}

@@ -1,0 +1,87 @@
+import { ConfigError, nearest } from '@craft-ft/lerobot';
+import { CraftError } from '@craft-ft/torch';
+import { UsageError } from './usage.js';
+import { packageVersion } from './version.js';
+
+/** Where a command writes, and how wide that is. */
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+  columns: number;
+}
+
+/** Runs a command with the words after its name; resolves to the exit code. */
+type Command = (argv: readonly string[], output: Output) => Promise<number>;
+
+/** Each command's one-line description and its module, loaded only when the command is run. */
+const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Command> }>> = {
+  train: {
+    about: 'train or fine-tune a policy, with or without CRaFT (craft train --help lists every flag)',
+    load: async () => (await import('./commands/train.js')).trainCommand,
+  },
+  quickstart: {
+    about: 'make a small dataset and train on it, to see everything work',
+    load: async () => (await import('./commands/quickstart.js')).quickstartCommand,
+  },
+  info: {
+    about: 'versions, libtorch and hardware',
+    load: async () => (await import('./commands/info.js')).infoCommand,
+  },
+};
+
+/**
+ * The `craft` command.
+ *
+ * Exit codes: 0 done, 1 failed, 2 the command line or configuration is wrong, 130 interrupted. An error that the project
+ * foresees is one line on standard error; any other is a defect and is thrown on, stack and all.
+ *
+ * @param argv words after `craft`.
+ */
+export async function main(argv: readonly string[], output: Output = standardOutput()): Promise<number> {
+  try {
+    return await dispatch(argv, output);
+  } catch (error) {
+    if (!(error instanceof CraftError)) throw error;
+    output.err(`craft: error: ${error.message}\n`);
+    return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
+  }
+}
+
+async function dispatch([name, ...rest]: readonly string[], output: Output): Promise<number> {
+  if (name === '--version' || name === '-V') {
+    output.out(`${packageVersion()}\n`);
+    return 0;
+  }
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    if (name === 'help' && rest.length > 0) return dispatch([rest[0]!, '--help'], output);
+    (name === undefined ? output.err : output.out)(overview());
+    return name === undefined ? 2 : 0;
+  }
+  if (!Object.hasOwn(COMMANDS, name)) {
+    const near = nearest(name, Object.keys(COMMANDS));
+    const hint = near === null ? `one of ${Object.keys(COMMANDS).join(', ')}` : `did you mean ${near}?`;
+    throw new UsageError(`no such command: ${name}; ${hint}`);
+  }
+  const { about, load } = COMMANDS[name]!;
+  const wantsHelp = rest.includes('--help') || rest.includes('-h');
+  if (wantsHelp && name !== 'train') {
+    output.out(`Usage: craft ${name}\n\n${about}\n`);
+    return 0;
+  }
+  const command = await load();
+  return command(rest, output);
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+  const lines = Object.entries(COMMANDS).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`);
+  return `Usage: craft COMMAND [flags]\n\n${lines.join('\n')}\n\ncraft help COMMAND, craft --version\n`;
+}
+
+function standardOutput(): Output {
+  return {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    columns: Math.min(100, Math.max(60, process.stdout.columns ?? 80)),
+  };
+}

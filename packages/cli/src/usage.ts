@@ -1,0 +1,9 @@
+import { CraftError } from '@craft-ft/torch';
+
+/** The command line itself is wrong; the process exits with code 2. */
+export class UsageError extends CraftError {
+  constructor(message: string) {
+    super('USAGE', message);
+    this.name = 'UsageError';
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The primal-dual side: how strongly retention counts, and how much forgetting is tolerated.
+ *
+ * Primal problem: minimise L_task(θ) subject to L_retain(θ) ≤ ε(t). Its Lagrangian is
+ * L(θ, λ) = L_task(θ) + λ·(L_retain(θ) − ε), and the dual problem maximises over λ ≥ 0 what is left after minimising over θ.
+ * Training alternates: the optimiser descends in θ along ∇L_task + λ·∇L_retain, and λ ascends along
+ * ∂L/∂λ = L_retain − ε, clipped to [0, λ_max]. λ is the price of violating the constraint: it rises while the old task is
+ * forgotten beyond ε and falls to 0 while there is room. At an optimum λ·(L_retain − ε) = 0 (complementary slackness).
+ * Geometrically, where the constraint binds, ∇L_task = −λ·∇L_retain: the task's pull is balanced by the boundary's.
+ *
+ * Reference: S. Boyd, L. Vandenberghe, Convex Optimization, chapter 5 (Lagrangian duality), 2004.
+ */
+import { CraftError } from '@craft-ft/torch';
+import type { EpsilonScheduleType } from './config.js';
+
+// Share of the way from ε₀ to ε₁ that is still left at progress p.
+const REMAINING: Record<EpsilonScheduleType, (p: number) => number> = {
+  linear: (p) => 1 - p,
+  cosine: (p) => 0.5 * (1 + Math.cos(Math.PI * p)),
+  exponential: (p) => Math.exp(-5 * p),
+  constant: () => 1,
+};
+
+const clip = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
+
+/**
+ * The tolerated retention loss ε at a step.
+ *
+ * With p = min(step / decaySteps, 1): `linear` ε₀ − (ε₀ − ε₁)·p falls evenly; `cosine` ε₁ + ½(ε₀ − ε₁)(1 + cos πp) is flat
+ * at both ends; `exponential` ε₁ + (ε₀ − ε₁)·e^(−5p) does most of it early and stops 0.7 % of the way above ε₁;
+ * `constant` is ε₀ throughout, whatever the other arguments. The result never leaves its two ends, not even by rounding.
+ *
+ * @param step counted from 0; at step 0, ε is ε₀
+ * @param epsilonStart ε₀, in the units of the retention loss
+ * @param epsilonEnd ε₁, kept from `decaySteps` on
+ * @param decaySteps steps until then; 0 or less: ε₁ at every step
+ * @param scheduleType default `linear`
+ * @throws CraftError `EPSILON_SCHEDULE_UNKNOWN`
+ *
+ * @example
+ * ```ts
+ * epsilonSchedule(500, 1, 0.5, 1000, 'linear'); // 0.75
+ * ```
+ */
+export function epsilonSchedule(
+  step: number,
+  epsilonStart: number,
+  epsilonEnd: number,
+  decaySteps: number,
+  scheduleType: EpsilonScheduleType = 'linear',
+): number {
+  if (!Object.hasOwn(REMAINING, scheduleType)) {
+    const known = Object.keys(REMAINING).join(', ');
+    const message = `epsilon_schedule: ${scheduleType} is unknown; use one of ${known}`;
+    throw new CraftError('EPSILON_SCHEDULE_UNKNOWN', message);
+  }
+  if (scheduleType === 'constant') return epsilonStart;
+  if (decaySteps <= 0) return epsilonEnd;
+  const remaining = REMAINING[scheduleType](clip(step / decaySteps, 0, 1));
+  const epsilon = epsilonEnd + (epsilonStart - epsilonEnd) * remaining;
+  return clip(epsilon, Math.min(epsilonStart, epsilonEnd), Math.max(epsilonStart, epsilonEnd));
+}
+
+/**
+ * One step of dual ascent: λ ← clip(λ + λ_lr · (L_retain − ε), 0, λ_max).
+ *
+ * A NaN is refused: the original turns λ into 0 there, and goes on without protection. An infinite loss clips to
+ * `lambdaMax`, as in the original. With `lambdaLr` 0, λ stays where it is, whatever the loss.
+ *
+ * @param currentLambda λ before the step; above `lambdaMax` it is brought down
+ * @param retentionLoss L_retain, averaged over the processes where there are several
+ * @param epsilon ε of this step
+ * @param lambdaLr step size, at least 0
+ * @param lambdaMax upper bound, above 0
+ * @returns λ for the next step, within [0, lambdaMax]
+ * @throws CraftError `RETENTION_LOSS_NAN`; `LAMBDA_NAN` where another argument is, or makes λ, NaN
+ *
+ * @example
+ * ```ts
+ * updateLambda(1, 1.5, 1, 0.5, 10); // 1.25
+ * ```
+ */
+export function updateLambda(
+  currentLambda: number,
+  retentionLoss: number,
+  epsilon: number,
+  lambdaLr: number,
+  lambdaMax: number,
+): number {
+  if (Number.isNaN(retentionLoss)) {
+    const remedy = 'check the anchor data, or lower optimizer.lr or craft.lambda_max';
+    throw new CraftError('RETENTION_LOSS_NAN', `the retention loss is NaN, λ cannot be updated; ${remedy}`);
+  }
+  const step = lambdaLr === 0 ? 0 : lambdaLr * (retentionLoss - epsilon);
+  const lambda = clip(currentLambda + step, 0, lambdaMax);
+  if (Number.isNaN(lambda)) {
+    const values = `λ ${currentLambda}, L_retain ${retentionLoss}, ε ${epsilon}, lambda_lr ${lambdaLr}`;
+    throw new CraftError('LAMBDA_NAN', `λ would become NaN (${values}, lambda_max ${lambdaMax})`);
+  }
+  return lambda;
+}

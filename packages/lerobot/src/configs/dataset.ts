@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import type { Problem } from './problem.js';
+
+const episodeList = z.array(z.int().min(0)).min(1).nullable().default(null);
+
+/** Which recorded episodes to train on. Names and defaults are LeRobot's `DatasetConfig`. */
+export const datasetConfigSchema = z.strictObject({
+  repo_id: z
+    .string()
+    .min(1)
+    .describe(
+      'Name of the dataset, as user/name. It names the run and, when root is not given, the folder below ' +
+        '$HF_LEROBOT_HOME (default ~/.cache/huggingface/lerobot) where the dataset lies.',
+    ),
+  root: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Folder of the dataset (the one that holds meta/, data/ and videos/). null: looked up from repo_id. ' +
+        'Formats 2.1 and 3.0 are read as they are.',
+    ),
+  episodes: episodeList.describe(
+    'Episodes to use, by their index in the dataset, e.g. [28,29]. null: all. Only the files of these episodes have to ' +
+      'exist, and the statistics for normalisation of a 2.1 dataset are those of these episodes.',
+  ),
+  exclude_episodes: episodeList.describe('Episodes to leave out of those chosen by episodes. null: none.'),
+  use_imagenet_stats: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Normalise cameras with the mean and deviation of ImageNet instead of the dataset, because image backbones are ' +
+        'pretrained that way. Does nothing for a policy without image inputs.',
+    ),
+});
+export type DatasetConfig = z.infer<typeof datasetConfigSchema>;
+
+/** Rules between the fields of a dataset configuration. */
+export function validateDataset(config: DatasetConfig): Problem[] {
+  const problems: Problem[] = [];
+  const { episodes, exclude_episodes: excluded } = config;
+  if (episodes !== null && new Set(episodes).size < episodes.length) {
+    problems.push({
+      field: 'dataset.episodes',
+      found: episodes,
+      message: 'expected every episode at most once',
+    });
+  }
+  if (episodes !== null && excluded !== null && episodes.every((episode) => excluded.includes(episode))) {
+    problems.push({
+      field: 'dataset.exclude_episodes',
+      found: excluded,
+      message: 'leaves nothing of dataset.episodes; expected at least one episode to remain',
+      related: ['dataset.episodes'],
+    });
+  }
+  return problems;
+}

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import { policyConfigSchema, validatePolicy } from '../policies/registry.js';
+import { datasetConfigSchema, validateDataset } from './dataset.js';
+import { optimizerConfigSchema, schedulerConfigSchema, validateScheduler } from './optim.js';
+import type { Problem } from './problem.js';
+
+/**
+ * Everything that decides a training run. Names and defaults are LeRobot's `TrainPipelineConfig`.
+ *
+ * This is the effective configuration: `resolveTrainConfig` has filled in what depends on other fields (the optimiser of
+ * the policy's preset, the output folder), and `train_config.json` in a checkpoint holds exactly this.
+ */
+export const trainConfigSchema = z.strictObject({
+  dataset: datasetConfigSchema,
+  policy: policyConfigSchema,
+  output_dir: z.string().min(1).meta({
+    description:
+      'Folder for checkpoints, logs and metrics. It must not hold a run already, unless resume is set.',
+    defaultText: 'outputs/train/<date>/<time>_<job_name>',
+  }),
+  job_name: z.string().min(1).meta({ description: 'Name of the run.', defaultText: 'the policy type' }),
+  resume: z
+    .boolean()
+    .default(false)
+    .meta({
+      description:
+        'Continue a run from its last checkpoint, exactly where it stopped: --resume RUN_DIR, or ' +
+        '--resume=true --config_path=RUN_DIR/checkpoints/last/pretrained_model/train_config.json.',
+      typeText: 'true|false or a run folder',
+    }),
+  seed: z
+    .int()
+    .min(0)
+    .default(1000)
+    .describe('Decides the initial weights, the order of the data, dropout and the noise of the VAE.'),
+  num_workers: z
+    .int()
+    .min(0)
+    .default(4)
+    .describe(
+      'Worker threads that may decode camera frames. Without cameras, data is read in the main thread.',
+    ),
+  batch_size: z
+    .int()
+    .min(1)
+    .default(8)
+    .describe('Samples per step. Typical: 8 to 64; larger is steadier and needs more memory.'),
+  steps: z
+    .int()
+    .min(1)
+    .default(100_000)
+    .describe('Optimiser steps of the whole run, counted from its start.'),
+  log_freq: z
+    .int()
+    .min(0)
+    .default(200)
+    .describe('Steps between two log lines, which show means over these steps. 0: no log lines.'),
+  tolerance_s: z
+    .number()
+    .gt(0)
+    .default(1e-4)
+    .describe('How far, in seconds, a frame may lie from the time that was asked for. Applies to cameras.'),
+  save_checkpoint: z.boolean().default(true).describe('Save checkpoints at all.'),
+  save_freq: z
+    .int()
+    .default(20_000)
+    .describe('Steps between two checkpoints; the last step is always saved. 0 or less: the last step only.'),
+  use_policy_training_preset: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Start from the optimiser and schedule that belong to the policy; every --optimizer.* and --scheduler.* field ' +
+        'given overrides the preset. false: --optimizer.type must be given.',
+    ),
+  optimizer: optimizerConfigSchema.meta({
+    description: "How weights are updated. Fields that are not given come from the policy's preset.",
+    defaultText: "the policy's preset",
+  }),
+  scheduler: schedulerConfigSchema.nullable().meta({
+    description:
+      "How the learning rate changes over the run. null: constant. Not given: the policy's preset.",
+    defaultText: "the policy's preset",
+  }),
+  rename_map: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe(
+      'Dataset key to policy key, e.g. {"state": "observation.state", "actions": "action"}, for datasets that use other ' +
+        "names than LeRobot's.",
+    ),
+});
+export type TrainConfig = z.infer<typeof trainConfigSchema>;
+
+/** Every rule between the fields of a training configuration, all problems at once. Reads no file. */
+export function validateTrain(config: TrainConfig): Problem[] {
+  return [
+    ...validateDataset(config.dataset),
+    ...validatePolicy(config.policy),
+    ...validateScheduler(config.scheduler),
+    ...validateRenameMap(config.rename_map),
+  ];
+}
+
+function validateRenameMap(map: Record<string, string>): Problem[] {
+  const targets = Object.values(map);
+  const twice = targets.find((target, index) => targets.indexOf(target) !== index);
+  if (twice === undefined) return [];
+  return [
+    { field: 'rename_map', found: map, message: `two keys become ${twice}; expected distinct policy keys` },
+  ];
+}

@@ -1,0 +1,181 @@
+import { CraftError } from '@craft-ft/torch';
+import {
+  type ColumnArray,
+  type ColumnDType,
+  columnDType,
+  elementBytes,
+  elements,
+  integerRange,
+  viewAs,
+} from './dtypes.js';
+import { type FillTarget, fillColumn } from './fill.js';
+import { bookkeepingKeys, type FeatureInfo } from './info.js';
+import type { EpisodeRecord, LeRobotDatasetMetadata } from './metadata.js';
+import { describeType, ParquetFile, type StoredType } from './parquet.js';
+
+/** One feature of all loaded frames, in one buffer that worker threads can share. */
+export interface Column {
+  readonly dtype: ColumnDType;
+  /** Shape of one frame. */
+  readonly shape: readonly number[];
+  /** Elements of one frame. */
+  readonly width: number;
+  /** Row-major `[rows, width]`. */
+  readonly data: ColumnArray;
+  /** The same memory as bytes. */
+  readonly bytes: Uint8Array;
+}
+
+/** Reserves a column for `rows` frames. */
+export function allocateColumn(dtype: ColumnDType, shape: readonly number[], rows: number): Column {
+  const width = elements(shape);
+  const buffer = new SharedArrayBuffer(rows * width * elementBytes[dtype]);
+  return { dtype, shape, width, data: viewAs(dtype, buffer), bytes: new Uint8Array(buffer) };
+}
+
+/** Some rows of one file and the place they go to. */
+interface Segment {
+  readonly episode: EpisodeRecord;
+  /** First row within the file. */
+  readonly fileRow: number;
+  /** First row of the columns. */
+  readonly row: number;
+}
+
+/**
+ * Reads the numeric columns `keys` of the chosen episodes; rows are in the order of `episodes`. Opens only the files of these
+ * episodes and decodes only the row groups that hold them.
+ *
+ * @param keys Dataset keys (before any renaming) of numeric features.
+ * @throws CraftError `DATASET_FILE_MISSING`, `DATASET_FILE_INVALID`, `DATASET_COLUMN_MISSING`, `DATASET_COLUMN_TYPE`,
+ * `DATASET_COLUMN_WIDTH`, `DATASET_NULL`, `DATASET_ROWS`: each names file, column, and what was expected and found.
+ */
+export async function readColumns(
+  metadata: LeRobotDatasetMetadata,
+  episodes: readonly EpisodeRecord[],
+  keys: readonly string[],
+): Promise<Map<string, Column>> {
+  const rows = episodes.reduce((sum, episode) => sum + episode.length, 0);
+  const columns = new Map(
+    keys.map((key) => {
+      const { dtype, shape } = metadata.features[key]!;
+      return [key, allocateColumn(columnDType(dtype)!, shape, rows)];
+    }),
+  );
+  for (const [path, { segments, rows: fileRows, episodes: count }] of segmentsByFile(metadata, episodes)) {
+    const episode = segments[0]!.episode.episodeIndex;
+    const file = ParquetFile.open(path, `download it, or leave out episode ${episode}`);
+    if (file.rows !== fileRows) {
+      const which = count === 1 ? `episode ${episode}` : `its ${count} episodes`;
+      throw new CraftError(
+        'DATASET_ROWS',
+        `${path}: has ${file.rows} rows, ${metadata.episodesSource} says ${fileRows} for ${which}; download or record the dataset again`,
+      );
+    }
+    for (const key of keys) checkType(file, key, metadata.features[key]!);
+    await readFile(file, segments, columns);
+  }
+  return columns;
+}
+
+/** What a data file holds by the metadata, and which of it is wanted. */
+interface FilePlan {
+  readonly rows: number;
+  readonly episodes: number;
+  readonly segments: Segment[];
+}
+
+function segmentsByFile(
+  metadata: LeRobotDatasetMetadata,
+  chosen: readonly EpisodeRecord[],
+): Map<string, FilePlan> {
+  const contents = new Map<string, { start: number; rows: number; episodes: number }>();
+  const fileOf = (episode: EpisodeRecord): string => `${episode.dataChunk}/${episode.dataFile}`;
+  for (const episode of metadata.episodes) {
+    const known = contents.get(fileOf(episode)) ?? { start: episode.fromIndex, rows: 0, episodes: 0 };
+    contents.set(fileOf(episode), {
+      start: Math.min(known.start, episode.fromIndex),
+      rows: known.rows + episode.length,
+      episodes: known.episodes + 1,
+    });
+  }
+  const plans = new Map<string, FilePlan>();
+  let row = 0;
+  for (const episode of chosen) {
+    const path = metadata.dataPath(episode);
+    const { start, ...content } = contents.get(fileOf(episode))!;
+    const plan = plans.get(path) ?? { ...content, segments: [] };
+    plans.set(path, plan);
+    plan.segments.push({ episode, fileRow: episode.fromIndex - start, row });
+    row += episode.length;
+  }
+  return plans;
+}
+
+/** Floats may be stored in any float width and integers in any narrower one, as LeRobot casts on loading. */
+function checkType(file: ParquetFile, key: string, feature: FeatureInfo): void {
+  const found = file.typeOf(key);
+  if (found === undefined) {
+    throw new CraftError(
+      'DATASET_COLUMN_MISSING',
+      `${file.path}: the column "${key}" is missing; it has ${file.columns.join(', ')}`,
+    );
+  }
+  const scalar = elements(feature.shape) === 1;
+  const list = found.depth > 0 || scalar;
+  if (list && leafFits(found.leaf, feature.dtype)) return;
+  const expected: StoredType = { depth: scalar ? 0 : feature.shape.length, leaf: feature.dtype };
+  throw new CraftError(
+    'DATASET_COLUMN_TYPE',
+    `${file.path}: column "${key}" is ${describeType(found)}, info.json says ${describeType(expected)}`,
+  );
+}
+
+function leafFits(found: string, declared: string): boolean {
+  if (declared.startsWith('float')) return found.startsWith('float');
+  const wide = integerRange[declared];
+  const narrow = integerRange[found];
+  if (wide === undefined || narrow === undefined) return found === declared;
+  return narrow[0] >= wide[0] && narrow[1] <= wide[1];
+}
+
+async function readFile(
+  file: ParquetFile,
+  segments: readonly Segment[],
+  columns: ReadonlyMap<string, Column>,
+): Promise<void> {
+  const filled = new Map<string, number>();
+  const keys = [...columns.keys()];
+  for (const [group, [start, end]] of file.rowGroups.entries()) {
+    if (!segments.some(({ fileRow, episode }) => fileRow < end && fileRow + episode.length > start)) continue;
+    for (const { column: key, rowStart, values } of await file.readRowGroup(group, keys)) {
+      for (const { episode, fileRow, row } of segments) {
+        const from = Math.max(fileRow, rowStart);
+        const to = Math.min(fileRow + episode.length, rowStart + values.length);
+        if (from >= to) continue;
+        const target: FillTarget = {
+          column: columns.get(key)!,
+          row: row + from - fileRow,
+          where: `${file.path}: column "${key}", episode ${episode.episodeIndex}`,
+          firstFrame: from - fileRow,
+        };
+        fillColumn(target, values, from - rowStart, to - rowStart);
+        filled.set(key, (filled.get(key) ?? 0) + to - from);
+      }
+    }
+  }
+  const wanted = segments.reduce((sum, { episode }) => sum + episode.length, 0);
+  for (const key of keys) {
+    const found = filled.get(key) ?? 0;
+    if (found === wanted) continue;
+    throw new CraftError(
+      'DATASET_ROWS',
+      `${file.path}: column "${key}" has ${found} of the ${wanted} rows needed; download or record the file again`,
+    );
+  }
+}
+
+/** Keys that are read whatever is asked for, in the order of {@link bookkeepingKeys}. */
+export function withBookkeeping(keys: readonly string[]): string[] {
+  return [...new Set([...keys, ...bookkeepingKeys])];
+}

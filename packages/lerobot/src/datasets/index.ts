@@ -1,0 +1,38 @@
+export type { Batch, BatchColumn } from './batch.js';
+export type { Column } from './columns.js';
+export { computeStats } from './compute-stats.js';
+export {
+  type DatasetFeature,
+  type Item,
+  LeRobotDataset,
+  type LeRobotDatasetOptions,
+} from './dataset.js';
+export { type ColumnArray, type ColumnDType, columnDType } from './dtypes.js';
+export type { FrameValue } from './episode-buffer.js';
+export { type FeatureRow, featureTable, formatFeatureTable } from './feature-table.js';
+export {
+  type AbsoluteIndex,
+  absoluteIndex,
+  type EpisodeSpan,
+  type SubsetIndex,
+  subsetIndex,
+} from './indices.js';
+export { bookkeepingKeys, type DatasetInfo, type FeatureInfo, isBookkeeping } from './info.js';
+export { type EpisodeRecord, LeRobotDatasetMetadata, type VideoSegment } from './metadata.js';
+export type { RenameMap } from './rename.js';
+export {
+  EpisodeAwareSampler,
+  type EpisodeAwareSamplerOptions,
+  FrameSampler,
+  RandomSampler,
+  type SamplerOptions,
+} from './samplers.js';
+export {
+  aggregateStats,
+  type DatasetStats,
+  type FeatureStats,
+  type QuantileName,
+  quantileNames,
+} from './stats.js';
+export { deltaOffsets } from './windows.js';
+export { type Frame, LeRobotDatasetWriter, type LeRobotDatasetWriterOptions } from './writer.js';

@@ -1,0 +1,94 @@
+import { CraftError, nn, noGrad, type Tensor } from '@craft-ft/torch';
+import type { PolicyFeatures } from '../configs/features.js';
+import type { TensorBatch } from '../processors/step.js';
+import type { PolicyConfig } from './registry.js';
+
+/** What a policy's `forward` returns in training. */
+export interface PolicyOutput {
+  /** Scalar, to be minimised. */
+  loss: Tensor;
+  /** Its parts, for the log: scalars without a graph. */
+  metrics: Record<string, Tensor | number>;
+}
+
+/** Parameters that share a learning rate. */
+export interface ParameterGroup {
+  /** Names as in the state dict, one per parameter. */
+  names: string[];
+  params: nn.Parameter[];
+  /** Learning rate. Default: the optimiser's. */
+  lr?: number;
+}
+
+/**
+ * A policy as LeRobot's `PreTrainedPolicy`: state dict names equal LeRobot's, batches hold normalised tensors by LeRobot's keys
+ * (see `PolicyProcessors`).
+ */
+export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.Module {
+  /** The configuration with its features filled in; what `config.json` holds. */
+  readonly config: C;
+
+  constructor(config: C) {
+    super();
+    this.config = config;
+  }
+
+  /**
+   * The loss of a batch of observations and actions. Call through `call`.
+   *
+   * @throws CraftError `POLICY_INPUT` for a key that is missing or of the wrong shape
+   */
+  abstract override forward(batch: TensorBatch): PolicyOutput;
+
+  /** The actions from now on, normalised: `[B, chunk, a]`. In evaluation mode and without a graph, whatever the mode before. */
+  abstract predictActionChunk(batch: TensorBatch): Tensor;
+
+  /** The next action, normalised: `[B, a]`. Keeps a queue: call `reset` at the start of an episode. */
+  abstract selectAction(observation: TensorBatch): Tensor;
+
+  /** Forgets what `selectAction` remembers of the episode. */
+  abstract reset(): void;
+
+  /** The trainable parameters, each in exactly one group; groups are LeRobot's, in its order, and may be empty. */
+  abstract parameterGroups(): ParameterGroup[];
+
+  /** Runs `body` in evaluation mode without recording a graph, then restores the mode. */
+  protected evaluating<T>(body: () => T): T {
+    const before = this.training;
+    this.eval();
+    try {
+      return noGrad(body);
+    } finally {
+      this.train(before);
+    }
+  }
+}
+
+/**
+ * Takes a tensor out of a batch and checks its shape.
+ *
+ * @param shape without the batch dimension
+ * @throws CraftError `POLICY_INPUT` naming the key
+ */
+export function requireInput(batch: TensorBatch, key: string, shape: readonly number[]): Tensor {
+  const values = batch[key];
+  if (values === undefined) {
+    const message = `the batch has no "${key}", which the policy needs; it has ${Object.keys(batch).join(', ')}`;
+    throw new CraftError('POLICY_INPUT', message);
+  }
+  const found = values.shape;
+  if (found.length !== shape.length + 1 || shape.some((size, i) => size !== found[i + 1])) {
+    const message = `"${key}" has shape [${found}], the policy expects [batch, ${shape.join(', ')}]`;
+    throw new CraftError('POLICY_INPUT', message);
+  }
+  return values;
+}
+
+/** The first feature that fits, with its name; undefined where none does. */
+export function findFeature(
+  features: PolicyFeatures,
+  fits: (name: string, type: string) => boolean,
+): { name: string; shape: readonly number[] } | undefined {
+  const found = Object.entries(features).find(([name, { type }]) => fits(name, type));
+  return found === undefined ? undefined : { name: found[0], shape: found[1].shape };
+}

@@ -1,0 +1,46 @@
+import { cudaIsAvailable } from '@craft-ft/torch';
+import type { PolicyConfig } from '../policies/registry.js';
+import { DeviceStep } from './device.js';
+import { NormalizerStep, UnnormalizerStep } from './normalizer.js';
+import { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
+import { RenameStep } from './rename.js';
+import type { StatTensors } from './stats.js';
+import type { ProcessorOverrides } from './step-registry.js';
+import { ToBatchStep } from './to-batch.js';
+
+/** The device a configuration means: null and `auto` are the first CUDA device if there is one, else the CPU. */
+export function resolveDevice(device: string | null): string {
+  if (device !== null && device !== 'auto') return device;
+  return cudaIsAvailable() ? 'cuda' : 'cpu';
+}
+
+/**
+ * A policy's processors, with LeRobot's steps in LeRobot's order: rename, to batch, device, normalise; back: unnormalise, to
+ * the CPU (`processor_act.py: make_act_pre_post_processors`).
+ *
+ * @param config with its input and output features filled in
+ * @param stats of the dataset the policy learns from; see `statTensors`
+ * @param options.where names the dataset or file in messages. Default `statistics`
+ * @throws CraftError `NORMALIZER_STATS_MISSING`, `NORMALIZER_STATS_INVALID` for a feature that cannot be normalised
+ */
+export function makeProcessors(
+  config: Pick<PolicyConfig, 'input_features' | 'output_features' | 'normalization_mapping' | 'device'>,
+  stats: StatTensors,
+  options: ProcessorOverrides & { where?: string } = {},
+): PolicyProcessors {
+  const { input_features: inputs, output_features: outputs, normalization_mapping: normMap } = config;
+  const where = options.where ?? 'statistics';
+  const device = options.device ?? resolveDevice(config.device);
+  return new PolicyProcessors(
+    new ProcessorPipeline('policy_preprocessor', [
+      new RenameStep(options.renameMap),
+      new ToBatchStep(),
+      new DeviceStep(device),
+      new NormalizerStep({ features: { ...inputs, ...outputs }, normMap, stats, where }),
+    ]),
+    new ProcessorPipeline('policy_postprocessor', [
+      new UnnormalizerStep({ features: outputs, normMap, stats, where }),
+      new DeviceStep('cpu'),
+    ]),
+  );
+}

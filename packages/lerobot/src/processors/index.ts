@@ -1,0 +1,13 @@
+export { DeviceStep } from './device.js';
+export { makeProcessors, resolveDevice } from './factory.js';
+export { isLegacyStat, legacyStats } from './legacy.js';
+export { loadPipeline, loadProcessors, POSTPROCESSOR_FILE, PREPROCESSOR_FILE } from './load.js';
+export { type NormalizerOptions, NormalizerStep, UnnormalizerStep } from './normalizer.js';
+export { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
+export { RenameStep } from './rename.js';
+export { savePipeline, saveProcessors } from './save.js';
+export { loadStatTensors, type StatTensors, statTensors } from './stats.js';
+export type { ProcessorStep, TensorBatch } from './step.js';
+export type { ProcessorOverrides } from './step-registry.js';
+export { ToBatchStep } from './to-batch.js';
+export { FeatureTransform, MODE_STATS, type ScalingMode } from './transform.js';

@@ -1,0 +1,167 @@
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
+import type { TrainConfig } from '../configs/train.js';
+import type { Policy } from '../policies/policy.js';
+import { savePolicy } from '../policies/pretrained.js';
+import type { PolicyProcessors } from '../processors/index.js';
+import type { Optimization } from './optimization.js';
+import { restoreRngState, rngStateTensors } from './rng-state.js';
+import type { UpdateStrategy } from './strategy.js';
+
+/** The parts of a run that a checkpoint holds. */
+export interface RunState {
+  config: TrainConfig;
+  policy: Policy;
+  processors: PolicyProcessors;
+  optimization: Optimization;
+  strategy: UpdateStrategy;
+  /** Files for `pretrained_model/` besides LeRobot's, by name. */
+  extraFiles?: ReadonlyMap<string, string>;
+}
+
+/** `000500`: at least six digits, and as many as the run's last step has. */
+export function stepFolder(step: number, steps: number): string {
+  return String(step).padStart(Math.max(6, String(steps).length), '0');
+}
+
+/**
+ * Writes `checkpoints/<step>/` in LeRobot's layout (`pretrained_model/`, `training_state/`) and points `checkpoints/last` at it.
+ * All or nothing: it is written under a hidden name and renamed when complete; a failure leaves earlier checkpoints as they were.
+ *
+ * @param step steps completed
+ * @returns the checkpoint's folder
+ * @throws CraftError DISK_FULL, WRITE_FAILED
+ */
+export function saveCheckpoint(run: RunState, step: number): string {
+  const checkpoints = join(run.config.output_dir, 'checkpoints');
+  const name = stepFolder(step, run.config.steps);
+  const folder = join(checkpoints, name);
+  const unfinished = join(checkpoints, `.${name}.${process.pid}.tmp`);
+  try {
+    rmSync(unfinished, { recursive: true, force: true });
+    const [model, training] = [join(unfinished, 'pretrained_model'), join(unfinished, 'training_state')];
+    for (const part of [model, training]) mkdirSync(part, { recursive: true });
+    scope(() => {
+      savePolicy(run.policy, run.processors, model);
+      writeJson(join(model, 'train_config.json'), run.config, 4);
+      for (const [file, text] of run.extraFiles ?? []) atomicWriteFile(join(model, file), text);
+      saveTrainingState(run, step, training);
+    });
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(unfinished, folder);
+    pointLast(checkpoints, name);
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true });
+    throw writeError(folder, error);
+  }
+  return folder;
+}
+
+function writeError(path: string, error: unknown): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (error instanceof CraftError || typeof code !== 'string') return error;
+  if (code === 'ENOSPC') {
+    return new CraftError('DISK_FULL', `${path}: no space left on the disk; earlier checkpoints are intact`, { cause: error });
+  }
+  return new CraftError('WRITE_FAILED', `${path}: cannot be written (${code})`, { cause: error });
+}
+
+function saveTrainingState({ config, optimization, strategy }: RunState, step: number, folder: string): void {
+  const parallelism = { dp_replicate: 1, dp_shard: 1, ring_degree: 1, ulysses_degree: 1 };
+  const progress = { step, dp_world_size: 1, batch_size: config.batch_size, grad_accum_steps: 1, parallelism };
+  writeJson(join(folder, 'training_step.json'), progress, 4);
+  safetensors.saveFile(join(folder, 'rng_state.safetensors'), rngStateTensors(config.seed, step));
+  safetensors.saveFile(join(folder, 'optimizer_state.safetensors'), optimization.adamw.stateDict());
+  writeJson(join(folder, 'optimizer_param_groups.json'), parameterGroups(config, optimization, step), 4);
+  if (config.scheduler !== null) {
+    writeJson(join(folder, 'scheduler_state.json'), schedulerState(optimization, step), 4);
+  }
+  for (const [file, text] of strategy.stateFiles()) atomicWriteFile(join(folder, file), text);
+}
+
+// PyTorch's keys; its loader wants all of them. The learning rates here are those of the next step.
+function parameterGroups(config: TrainConfig, { parameters, adamw, schedule }: Optimization, step: number): unknown {
+  return parameters.groups.map((group, index) => ({
+    lr: adamw.learningRates[index] * schedule(step),
+    betas: adamw.betas,
+    eps: adamw.eps,
+    weight_decay: group.weightDecay ?? config.optimizer.weight_decay,
+    amsgrad: false,
+    maximize: false,
+    foreach: null,
+    capturable: false,
+    differentiable: false,
+    fused: null,
+    decoupled_weight_decay: true,
+    ...(config.scheduler === null ? {} : { initial_lr: adamw.learningRates[index] }),
+    params: parameters.entries.flatMap((entry, i) => (entry.group === index ? [i] : [])),
+  }));
+}
+
+// `LambdaLR.state_dict()`.
+function schedulerState({ adamw, schedule }: Optimization, step: number): unknown {
+  return {
+    base_lrs: adamw.learningRates,
+    last_epoch: step,
+    _step_count: step + 1,
+    _get_lr_called_within_step: false,
+    _last_lr: adamw.learningRates.map((lr) => lr * schedule(step)),
+    lr_lambdas: adamw.learningRates.map(() => null),
+  };
+}
+
+function pointLast(checkpoints: string, name: string): void {
+  const link = join(checkpoints, `.last.${process.pid}.tmp`);
+  rmSync(link, { force: true });
+  symlinkSync(name, link);
+  renameSync(link, join(checkpoints, 'last'));
+}
+
+/** Restores optimiser, method and random numbers from a checkpoint; the policy's weights are loaded with the policy. */
+export function restoreTrainingState(run: RunState, checkpoint: string): number {
+  const folder = join(checkpoint, 'training_state');
+  const { step } = readJson(join(folder, 'training_step.json'));
+  if (typeof step !== 'number' || !Number.isSafeInteger(step) || step < 0) {
+    throw new CraftError('CHECKPOINT_INVALID', `${folder}/training_step.json: "step" must be a whole number, found ${step}`);
+  }
+  scope(() => {
+    const state = join(folder, 'optimizer_state.safetensors');
+    run.optimization.adamw.loadStateDict(safetensors.loadFile(state), state);
+  });
+  run.strategy.restore((name) => {
+    const file = join(folder, name);
+    return existsSync(file) ? readFileSync(file, 'utf8') : null;
+  });
+  // Last: whatever was built before drew random numbers.
+  scope(() => restoreRngState(join(folder, 'rng_state.safetensors')));
+  return step;
+}
+
+/** The step of a checkpoint folder, without reading anything else. */
+export function checkpointStep(checkpoint: string): number {
+  return Number(readJson(join(checkpoint, 'training_state', 'training_step.json')).step);
+}
+
+/** @throws CraftError OUTPUT_EXISTS where the folder of a new run holds anything already */
+export function refuseUsedOutput(folder: string): void {
+  if (!existsSync(folder)) return;
+  if (readdirSync(folder).length === 0) return;
+  throw new CraftError(
+    'OUTPUT_EXISTS',
+    `${folder} is not empty: choose another --output_dir, or continue the run in it with --resume ${folder}`,
+  );
+}
+
+function writeJson(path: string, value: unknown, indent: number): void {
+  atomicWriteFile(path, JSON.stringify(value, null, indent));
+}
+
+function readJson(path: string): Record<string, unknown> {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CraftError('CHECKPOINT_INVALID', `${path}: ${reason}`, { cause });
+  }
+}

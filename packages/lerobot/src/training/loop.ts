@@ -1,0 +1,73 @@
+import { mkdirSync } from 'node:fs';
+import { setImmediate as nextTick } from 'node:timers/promises';
+import { scope } from '@craft-ft/torch';
+import { type RunState, saveCheckpoint } from './checkpoint.js';
+import type { DataStream } from './data-stream.js';
+import { MetricsLog, type MetricsRecord } from './metrics-log.js';
+
+/** What the outside sees of a run while it goes on; all of it optional. */
+export interface TrainObserver {
+  /** After every step. */
+  onStep?(step: number, steps: number): void;
+  /** For every line of the log. */
+  onLog?(record: MetricsRecord): void;
+  onCheckpoint?(folder: string, step: number): void;
+}
+
+/** A run, ready to go. */
+export interface TrainingRun extends RunState {
+  data: DataStream;
+  /** Steps completed before this process. */
+  startStep: number;
+}
+
+/** How a run ended. */
+export interface TrainResult {
+  /** Steps completed. */
+  step: number;
+  /** Stopped by `signal` before the last step. */
+  interrupted: boolean;
+  /** The last checkpoint written by this process; null where none was. */
+  checkpoint: string | null;
+}
+
+/**
+ * The one training loop. Each step takes a batch from the data, lets the strategy turn it into an optimiser step, and logs and
+ * saves when due; the last step is always logged and saved.
+ *
+ * @param signal when aborted, the step under way is finished, saved, and the loop returns
+ */
+export async function train(run: TrainingRun, observer: TrainObserver = {}, signal?: AbortSignal): Promise<TrainResult> {
+  const { config, strategy, data } = run;
+  mkdirSync(config.output_dir, { recursive: true });
+  const log = new MetricsLog(config.output_dir, data.batchSize, data.sampler.length);
+  let checkpoint: string | null = null;
+  let step = run.startStep;
+  run.policy.train();
+  if (step < config.steps) scope(() => strategy.begin(step));
+  while (step < config.steps && !signal?.aborted) {
+    const { report, times } = scope(() => {
+      const started = performance.now();
+      const batch = data.batch(step);
+      const loaded = performance.now();
+      const done = strategy.update(step, batch);
+      return { report: done, times: { data: (loaded - started) / 1e3, update: (performance.now() - loaded) / 1e3 } };
+    });
+    step++;
+    log.add(report, times);
+    observer.onStep?.(step, config.steps);
+    // Signals and timers only get their turn between steps.
+    await nextTick();
+    const last = step === config.steps || signal?.aborted === true;
+    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) observer.onLog?.(log.flush(step));
+    if (config.save_checkpoint && (last || isDue(step, config.save_freq))) {
+      checkpoint = saveCheckpoint(run, step);
+      observer.onCheckpoint?.(checkpoint, step);
+    }
+  }
+  return { step, interrupted: step < config.steps, checkpoint };
+}
+
+function isDue(step: number, frequency: number): boolean {
+  return frequency > 0 && step % frequency === 0;
+}

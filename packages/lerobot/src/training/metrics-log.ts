@@ -1,0 +1,104 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CraftError } from '@craft-ft/torch';
+import type { StepReport } from './strategy.js';
+
+/** Seconds of a step, by what they were spent on. */
+export interface StepTimes {
+  /** Assembling the batch. */
+  data: number;
+  /** Forward, backward and update. */
+  update: number;
+}
+
+/** One line of the log and of `metrics.jsonl`. */
+export interface MetricsRecord {
+  /** Steps completed. */
+  step: number;
+  samples: number;
+  epochs: number;
+  loss: number;
+  grad_norm: number;
+  lr: number;
+  update_s: number;
+  dataloading_s: number;
+  [metric: string]: number;
+}
+
+/** Short names in the printed line, LeRobot's where it has one. */
+const SHOWN: readonly [metric: string, label: string, digits: number][] = [
+  ['loss', 'loss', 4],
+  ['grad_norm', 'grdn', 3],
+  ['retention_loss', 'L_ret', 4],
+  ['lambda', 'λ', 4],
+  ['epsilon', 'ε', 4],
+  ['grad_dot', 'dot', 4],
+  ['grad_cos', 'cos', 3],
+  ['grad_conflict', 'conflict', 0],
+];
+
+/** Averages what steps report between two lines, prints the line and appends it to `metrics.jsonl`. */
+export class MetricsLog {
+  #sums = new Map<string, number>();
+  #counts = new Map<string, number>();
+  #latest: Record<string, number> = {};
+  readonly #path: string;
+
+  constructor(
+    folder: string,
+    private readonly samplesPerStep: number,
+    private readonly samplesPerEpoch: number,
+  ) {
+    this.#path = join(folder, 'metrics.jsonl');
+  }
+
+  add(report: StepReport, times: StepTimes): void {
+    const averaged = {
+      loss: report.loss,
+      grad_norm: report.gradNorm,
+      lr: report.lr,
+      update_s: times.update,
+      dataloading_s: times.data,
+      ...report.metrics,
+    };
+    for (const [name, value] of Object.entries(averaged)) {
+      this.#sums.set(name, (this.#sums.get(name) ?? 0) + value);
+      this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+    }
+    Object.assign(this.#latest, report.latest);
+  }
+
+  /** Ends a window: its means, together with the numbers of the moment, are written and returned. */
+  flush(step: number): MetricsRecord {
+    const samples = step * this.samplesPerStep;
+    const means = Object.fromEntries([...this.#sums].map(([name, sum]) => [name, sum / this.#counts.get(name)!]));
+    const record = { step, samples, epochs: samples / this.samplesPerEpoch, ...means, ...this.#latest } as MetricsRecord;
+    this.#sums.clear();
+    this.#counts.clear();
+    try {
+      appendFileSync(this.#path, `${JSON.stringify(record)}\n`);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new CraftError(code === 'ENOSPC' ? 'DISK_FULL' : 'WRITE_FAILED', `${this.#path}: cannot be written (${code})`, { cause });
+    }
+    return record;
+  }
+}
+
+/** `step:200 smpl:2K epch:0.53 loss:0.1234 … updt_s:0.012 data_s:0.001`, as LeRobot prints it. */
+export function formatRecord(record: MetricsRecord): string {
+  const parts = [`step:${compact(record.step)}`, `smpl:${compact(record.samples)}`, `epch:${record.epochs.toFixed(2)}`];
+  for (const [metric, label, digits] of SHOWN) {
+    const value = record[metric];
+    if (value === undefined) continue;
+    parts.push(`${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : value.toFixed(digits)}`);
+  }
+  parts.push(`lr:${record.lr.toExponential(1)}`, `updt_s:${record.update_s.toFixed(3)}`, `data_s:${record.dataloading_s.toFixed(3)}`);
+  return parts.join(' ');
+}
+
+function compact(value: number): string {
+  if (value < 1000) return String(value);
+  if (value < 1e6) return `${Number((value / 1e3).toPrecision(3))}K`;
+  return `${Number((value / 1e6).toPrecision(3))}M`;
+}

@@ -1,0 +1,99 @@
+// Random numbers, threads, devices, versions: libtorch's process-wide state.
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include "napi.h"
+
+namespace craft {
+
+CRAFT_FUNCTION(manualSeed) {
+  const auto seed = static_cast<uint64_t>(toInt(args.env, args[0]));
+  auto seedOne = [seed](at::Generator generator) {
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_current_seed(seed);
+  };
+  seedOne(at::globalContext().defaultGenerator(at::Device(at::kCPU)));
+  if (at::globalContext().hasCUDA()) {
+    const auto count = at::detail::getCUDAHooks().getNumGPUs();
+    for (int i = 0; i < count; ++i) seedOne(at::globalContext().defaultGenerator(at::Device(at::kCUDA, i)));
+  }
+  return nullptr;
+}
+
+// newGenerator(seed): a generator of its own on the CPU
+CRAFT_FUNCTION(newGenerator) {
+  at::Generator generator = at::globalContext().defaultGenerator(at::Device(at::kCPU)).clone();
+  generator.set_current_seed(static_cast<uint64_t>(toInt(args.env, args[0])));
+  return fromInt(args.env, args.state->generators.add(std::move(generator)));
+}
+CRAFT_FUNCTION(releaseGenerator) {
+  args.state->generators.remove(toInt(args.env, args[0]));
+  return nullptr;
+}
+
+static at::Generator generatorArg(const CallArgs& args, size_t i) {
+  napi_valuetype type;
+  check(napi_typeof(args.env, args[i], &type), "typeof");
+  if (type == napi_number) return args.state->generators.get(toInt(args.env, args[i]));
+  return at::globalContext().defaultGenerator(at::Device(toString(args.env, args[i])));
+}
+
+// rngState(generator handle | device string): a uint8 tensor
+CRAFT_FUNCTION(rngState) {
+  at::Generator generator = generatorArg(args, 0);
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return newTensor(args, generator.get_state());
+}
+CRAFT_FUNCTION(setRngState) {
+  at::Generator generator = generatorArg(args, 0);
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_state(tensorArg(args, 1));
+  return nullptr;
+}
+
+CRAFT_FUNCTION(numThreads) { return fromInt(args.env, at::get_num_threads()); }
+CRAFT_FUNCTION(setNumThreads) {
+  at::set_num_threads(static_cast<int>(toInt(args.env, args[0])));
+  return nullptr;
+}
+
+CRAFT_FUNCTION(cudaDeviceCount) {
+  return fromInt(args.env, at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
+}
+CRAFT_FUNCTION(version) { return fromString(args.env, TORCH_VERSION); }
+CRAFT_FUNCTION(parallelInfo) { return fromString(args.env, at::get_parallel_info()); }
+CRAFT_FUNCTION(showConfig) { return fromString(args.env, at::show_config()); }
+
+// setErrorClasses(TorchError, TensorDisposedError)
+CRAFT_FUNCTION(setErrorClasses) {
+  check(napi_create_reference(args.env, args[0], 1, &args.state->torchError), "reference");
+  check(napi_create_reference(args.env, args[1], 1, &args.state->disposedError), "reference");
+  return nullptr;
+}
+
+// adjustExternalMemory(bytes): lets the garbage collector feel the weight of tensors outside any scope
+CRAFT_FUNCTION(adjustExternalMemory) {
+  int64_t total = 0;
+  check(napi_adjust_external_memory(args.env, toInt(args.env, args[0]), &total), "external memory");
+  return nullptr;
+}
+
+void registerRuntime(napi_env env, napi_value exports) {
+  exportFunction(env, exports, "manualSeed", manualSeed);
+  exportFunction(env, exports, "newGenerator", newGenerator);
+  exportFunction(env, exports, "releaseGenerator", releaseGenerator);
+  exportFunction(env, exports, "rngState", rngState);
+  exportFunction(env, exports, "setRngState", setRngState);
+  exportFunction(env, exports, "numThreads", numThreads);
+  exportFunction(env, exports, "setNumThreads", setNumThreads);
+  exportFunction(env, exports, "cudaDeviceCount", cudaDeviceCount);
+  exportFunction(env, exports, "version", version);
+  exportFunction(env, exports, "parallelInfo", parallelInfo);
+  exportFunction(env, exports, "showConfig", showConfig);
+  exportFunction(env, exports, "setErrorClasses", setErrorClasses);
+  exportFunction(env, exports, "adjustExternalMemory", adjustExternalMemory);
+}
+
+}  // namespace craft

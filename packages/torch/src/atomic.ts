@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { errnoCode } from './errno.js';
+import { CraftError } from './errors.js';
+
+/** The kernel writes at most 2 GiB in one call; 1 GiB stays clear of that everywhere. */
+const MAX_WRITE = 2 ** 30;
+
+/** Appends all of `bytes` to an open file, however many calls that takes. */
+export function writeFully(fd: number, bytes: Uint8Array): void {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    done += writeSync(fd, bytes, done, Math.min(bytes.byteLength - done, MAX_WRITE));
+  }
+}
+
+/**
+ * Writes a file so that a reader, or a crash at any moment, sees either the old content or the whole new one.
+ *
+ * `fill` writes into a temporary file in the same folder, which is then flushed to disk and renamed over `path`. When
+ * anything fails, the temporary file is removed and what was at `path` stays as it was. The permissions of an existing file
+ * are kept; a symbolic link is replaced, not followed.
+ *
+ * @throws CraftError `DISK_FULL` when no space (or quota) is left, `WRITE_FAILED` when the file system refuses otherwise.
+ * An error thrown by `fill` itself passes through unchanged.
+ */
+export function atomicWrite(path: string, fill: (fd: number) => void): void {
+  const folder = dirname(path);
+  const temporary = join(folder, `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
+  let fd: number | undefined;
+  try {
+    fd = openSync(temporary, 'wx');
+    fill(fd);
+    const existing = statSync(path, { throwIfNoEntry: false });
+    if (existing !== undefined) chmodSync(temporary, existing.mode & 0o7777);
+    fsyncSync(fd);
+    const open = fd;
+    fd = undefined;
+    closeSync(open);
+    renameSync(temporary, path);
+  } catch (error) {
+    discard(fd, temporary);
+    throw explain(error, path);
+  }
+  syncFolder(folder);
+}
+
+/**
+ * Writes text (as UTF-8) or bytes to `path`, all or nothing; see {@link atomicWrite}.
+ *
+ * @throws CraftError `DISK_FULL`, `WRITE_FAILED`.
+ *
+ * @example
+ * ```ts
+ * atomicWriteFile('run/config.json', `${JSON.stringify(config, null, 2)}\n`);
+ * ```
+ */
+export function atomicWriteFile(path: string, content: string | Uint8Array): void {
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+  atomicWrite(path, (fd) => writeFully(fd, bytes));
+}
+
+/** Cleans up after a failure; a second failure here must not hide the first. */
+function discard(fd: number | undefined, temporary: string): void {
+  try {
+    if (fd !== undefined) closeSync(fd);
+  } catch {}
+  try {
+    rmSync(temporary, { force: true });
+  } catch {}
+}
+
+function explain(error: unknown, path: string): unknown {
+  const code = errnoCode(error);
+  if (code === undefined) return error;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const message = `${path}: no space left on the disk; nothing was changed, free some space and try again`;
+    return new CraftError('DISK_FULL', message, { cause: error });
+  }
+  const reason = reasons[code] ?? code;
+  return new CraftError('WRITE_FAILED', `${path}: cannot be written: ${reason}`, { cause: error });
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'its folder does not exist',
+  ENOTDIR: 'its folder is not a folder',
+  EISDIR: 'it is a folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+};
+
+/** Makes the rename itself survive a power failure, where the platform lets a folder be flushed. */
+function syncFolder(folder: string): void {
+  try {
+    const fd = openSync(folder, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {}
+}

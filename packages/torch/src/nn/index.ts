@@ -1,0 +1,11 @@
+export * from './activation.js';
+export * from './attention.js';
+export * from './container.js';
+export * from './conv.js';
+export * from './embedding.js';
+export * as functional from './functional.js';
+export * as init from './init.js';
+export * from './linear.js';
+export * from './module.js';
+export * from './normalization.js';
+export * from './parameter.js';

@@ -1,0 +1,142 @@
+import { noGrad } from '../autograd.js';
+import { tensor } from '../creation.js';
+import { CraftError } from '../errors.js';
+import type { StateDict } from '../nn/module.js';
+import type { Tensor } from '../tensor.js';
+import type { FlatParameters } from './flat-parameters.js';
+import { type FlatGradient, nextRuns } from './optimizer.js';
+import { sweep } from './sweep.js';
+
+/** Settings of AdamW; a group's own `lr` and `weightDecay` come first. Defaults as PyTorch's. */
+export interface AdamWOptions {
+  /** Default 1e-3. */
+  lr?: number;
+  /** Decay rates of the two moments. Default [0.9, 0.999]. */
+  betas?: readonly [number, number];
+  /** Default 1e-8. */
+  eps?: number;
+  /** Default 1e-2. */
+  weightDecay?: number;
+}
+
+/**
+ * AdamW (Loshchilov and Hutter, 2019) over flat buffers, with PyTorch's arithmetic:
+ *
+ *     p ← p·(1 − lr·wd);  m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²
+ *     p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps)
+ *
+ * t counts a parameter's own updates: one that no gradient reached keeps its value, its moments and its count.
+ *
+ * @example
+ * ```ts
+ * const flat = new optim.FlatParameters([{ parameters: model.namedParameters() }]);
+ * const adamw = new optim.AdamW(flat, { lr: 1e-4 });
+ * const gradient = flat.gradBuffer();
+ * gradient.collect(() => loss.backward());
+ * adamw.step(gradient);
+ * gradient.zero();
+ * ```
+ */
+export class AdamW {
+  /** First moments, `[size]`. */
+  readonly expAvg: Tensor;
+  /** Second moments, `[size]`. */
+  readonly expAvgSq: Tensor;
+  /** Updates so far, one count per parameter. */
+  readonly steps: number[];
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly #lr: number[];
+  readonly #weightDecay: number[];
+
+  constructor(
+    readonly parameters: FlatParameters,
+    options: AdamWOptions = {},
+  ) {
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 1e-2 } = options;
+    this.betas = betas;
+    this.eps = eps;
+    this.#lr = parameters.groups.map((group) => group.lr ?? lr);
+    this.#weightDecay = parameters.groups.map((group) => group.weightDecay ?? weightDecay);
+    this.expAvg = parameters.zeros();
+    this.expAvgSq = parameters.zeros();
+    this.steps = parameters.entries.map(() => 0);
+  }
+
+  /** Each group's learning rate as configured, before any schedule. */
+  get learningRates(): readonly number[] {
+    return this.#lr;
+  }
+
+  /** One update. @param lrFactor what a schedule multiplies every learning rate by. Default 1 */
+  step(gradient: FlatGradient, lrFactor = 1): void {
+    const { data } = this.parameters;
+    const [beta1, beta2] = this.betas;
+    noGrad(() => {
+      for (const run of nextRuns(this.parameters, gradient.reached, this.steps)) {
+        const lr = this.#lr[run.group] * lrFactor;
+        const decay = 1 - lr * this.#weightDecay[run.group];
+        const stepSize = lr / (1 - beta1 ** run.step);
+        const root = Math.sqrt(1 - beta2 ** run.step);
+        sweep([data, gradient.flat, this.expAvg, this.expAvgSq], run, (p, g, m, v) => {
+          p.mul_(decay);
+          m.mul_(beta1).add_(g, { alpha: 1 - beta1 });
+          v.mul_(beta2).addcmul_(g, g, { value: 1 - beta2 });
+          p.addcdiv_(m, v.sqrt().div_(root).add_(this.eps), { value: -stepSize });
+        });
+      }
+    });
+  }
+
+  /**
+   * Moments and counts under PyTorch's names: `state/<parameter index>/{step, exp_avg, exp_avg_sq}`. Parameters never updated have
+   * none, as in PyTorch. The moments are views of the optimiser's own memory.
+   */
+  stateDict(): StateDict {
+    const state: StateDict = new Map();
+    this.parameters.entries.forEach((entry, i) => {
+      if (this.steps[i] === 0) return;
+      state.set(`state/${i}/step`, tensor(this.steps[i]));
+      state.set(`state/${i}/exp_avg`, this.parameters.view(this.expAvg, entry));
+      state.set(`state/${i}/exp_avg_sq`, this.parameters.view(this.expAvgSq, entry));
+    });
+    return state;
+  }
+
+  /** Restores what `stateDict` gave. @throws CraftError OPTIMIZER_STATE_MISMATCH naming the tensor that is absent or does not fit */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, source = 'optimizer state'): void {
+    const known = new Set<string>();
+    const restored = this.parameters.entries.map((entry, i) => {
+      const names = [`state/${i}/step`, `state/${i}/exp_avg`, `state/${i}/exp_avg_sq`];
+      const found = names.map((name) => state.get(name));
+      if (found.every((value) => value === undefined)) return null;
+      names.forEach((name, j) => {
+        known.add(name);
+        const shape = found[j]?.shape;
+        if (shape === undefined) throw mismatch(`${source}: ${name} (of ${entry.name}) is missing`);
+        if (j > 0 && shape.join() !== entry.shape.join()) {
+          throw mismatch(`${source}: ${name} has shape [${shape}], ${entry.name} has [${entry.shape}]`);
+        }
+      });
+      return found as Tensor[];
+    });
+    for (const name of state.keys()) {
+      if (!known.has(name)) throw mismatch(`${source}: ${name} belongs to no parameter of this model`);
+    }
+    noGrad(() => {
+      this.expAvg.zero_();
+      this.expAvgSq.zero_();
+      this.parameters.entries.forEach((entry, i) => {
+        const tensors = restored[i];
+        this.steps[i] = tensors === null ? 0 : tensors[0].item();
+        if (tensors === null) return;
+        this.parameters.view(this.expAvg, entry).copy_(tensors[1]);
+        this.parameters.view(this.expAvgSq, entry).copy_(tensors[2]);
+      });
+    });
+  }
+}
+
+function mismatch(message: string): CraftError {
+  return new CraftError('OPTIMIZER_STATE_MISMATCH', message);
+}

@@ -1,0 +1,143 @@
+import { DTYPES, dtypeCode } from '../dtype.js';
+import { CraftError } from '../errors.js';
+import { native } from '../native.js';
+import { type Tensor, wrap } from '../tensor.js';
+import { type SafetensorsDtype, safetensorsDtype, torchDtype } from './dtypes.js';
+import { invalid } from './header.js';
+import { quote } from './json.js';
+import { openCheckpoint } from './sharded.js';
+import type { TensorInfo, TensorSource } from './source.js';
+import { type SafetensorsMetadata, writeSafetensors } from './write.js';
+
+/** Tensors on disk, read one at a time; what `open` returns. */
+export class TensorFile implements Disposable {
+  /** @param source where the bytes come from; closed together with this */
+  constructor(readonly source: TensorSource) {}
+
+  /** Every tensor's name. */
+  get names(): readonly string[] {
+    return this.source.names;
+  }
+
+  /** Free-form strings stored beside the tensors. */
+  get metadata(): ReadonlyMap<string, string> {
+    return this.source.metadata;
+  }
+
+  has(name: string): boolean {
+    return this.source.has(name);
+  }
+
+  /** Stored dtype, shape and size in bytes, without reading the tensor. @throws CraftError `TENSOR_NOT_FOUND` */
+  info(name: string): TensorInfo {
+    return this.source.info(name);
+  }
+
+  /** Reads one tensor; see {@link getTensor}. */
+  get(name: string, device = 'cpu'): Tensor {
+    return getTensor(this.source, name, device);
+  }
+
+  close(): void {
+    this.source.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Opens a checkpoint for reading tensor by tensor: a safetensors file, an index of shards, or a folder that holds either.
+ *
+ * @throws CraftError as {@link openCheckpoint}
+ *
+ * @example
+ * ```ts
+ * using file = torch.safetensors.open('pretrained_model/model.safetensors');
+ * const weight = file.get('model.action_head.weight');
+ * ```
+ */
+export function open(path: string): TensorFile {
+  return new TensorFile(openCheckpoint(path));
+}
+
+/**
+ * Reads one tensor from disk, without a copy in between: libtorch uses the memory that was read into.
+ *
+ * @throws CraftError `TENSOR_NOT_FOUND`; `SAFETENSORS_INVALID` when the file is damaged; `DTYPE_UNSUPPORTED` for stored dtypes that
+ * no tensor has here (U16, U32, U64, 8-bit floats)
+ */
+export function getTensor(source: TensorSource, name: string, device = 'cpu'): Tensor {
+  const dtype = torchDtype(source.info(name).dtype);
+  if (dtype === undefined) {
+    const what = `${source.path}: tensor ${quote(name)} is stored as ${source.info(name).dtype}`;
+    throw new CraftError('DTYPE_UNSUPPORTED', `${what}, which tensors cannot hold; read() gives its bytes`);
+  }
+  const { data, shape } = source.read(name);
+  // libtorch takes any other byte for a bool as given, and then computes nonsense.
+  if (dtype === 'bool' && data.some((value) => value > 1)) {
+    throw invalid(source.path, `tensor ${quote(name)}: a BOOL byte is neither 0 nor 1; the file is damaged`);
+  }
+  const tensor = wrap(native.fromBuffer(data, shape, dtypeCode(dtype) as number));
+  if (device === 'cpu') return tensor;
+  const moved = tensor.to({ device });
+  tensor.dispose();
+  return moved;
+}
+
+/**
+ * Reads a whole checkpoint: a safetensors file, an index of shards, or a folder that holds either.
+ *
+ * @param device where the tensors go, default `cpu`
+ * @throws CraftError as {@link openCheckpoint} and {@link getTensor}; no tensor is left behind then
+ */
+export function loadFile(path: string, device = 'cpu'): Map<string, Tensor> {
+  using source = openCheckpoint(path);
+  const tensors = new Map<string, Tensor>();
+  try {
+    for (const name of source.names) tensors.set(name, getTensor(source, name, device));
+  } catch (error) {
+    for (const tensor of tensors.values()) tensor.dispose();
+    throw error;
+  }
+  return tensors;
+}
+
+/**
+ * Writes tensors of any dtype, device and memory layout to one safetensors file, all or nothing.
+ *
+ * Tensors that share memory are stored once each. Readers such as transformers want `{ format: 'pt' }` among the metadata.
+ *
+ * @throws CraftError as {@link writeSafetensors}
+ */
+export function saveFile(
+  path: string,
+  tensors: Iterable<readonly [string, Tensor]>,
+  metadata?: SafetensorsMetadata,
+): void {
+  const entries = [...tensors].map(([name, tensor]) => {
+    const dtype = storedDtype(tensor, name, path);
+    return { name, dtype, shape: tensor.shape, data: () => tensorBytes(tensor) };
+  });
+  writeSafetensors(path, entries, metadata);
+}
+
+function storedDtype(tensor: Tensor, name: string, path: string): SafetensorsDtype {
+  const dtype = safetensorsDtype(tensor.dtype);
+  if (dtype !== undefined) return dtype;
+  const message = `${path}: tensor ${quote(name)}: safetensors has no dtype for ${tensor.dtype}`;
+  throw new CraftError('SAFETENSORS_ENTRY_INVALID', message);
+}
+
+/** A copy of a tensor's elements as they are in memory, row-major. */
+function tensorBytes(tensor: Tensor): Uint8Array {
+  const local = tensor.device === 'cpu' ? tensor : tensor.to({ device: 'cpu' });
+  try {
+    const bytes = new Uint8Array(local.numel * DTYPES[local.dtype].bytes);
+    native.copyOut(local.h, bytes);
+    return bytes;
+  } finally {
+    if (local !== tensor) local.dispose();
+  }
+}

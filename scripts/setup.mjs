@@ -1,0 +1,130 @@
+#!/usr/bin/env node
+// Makes a checkout ready to run: libtorch, npm packages, the addon, the TypeScript. Says what it does; does nothing
+// when there is nothing to do. Needs Node and nothing else.
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { findLibtorch } from './lib/find.mjs';
+import { inspect } from './lib/libtorch.mjs';
+import { planNative } from './lib/native.mjs';
+import { buildDir, digestTree, hash, nativeDir, readJson, root } from './lib/paths.mjs';
+import { ensureCompiler } from './lib/system.mjs';
+import { run, SetupError, say, step } from './lib/ui.mjs';
+
+const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--build-dir=NAME] [--again]
+
+  --libtorch   look only there: Debian's libtorch-dev, a Python's torch (or one from pip), or a folder
+  --build-dir  build only the addon, into packages/torch/build-NAME; CRAFT_TORCH_ADDON=.../torch.node loads it
+  --again      look for libtorch again, even if the one of the last time is still there`;
+
+/** @typedef {import('./lib/libtorch.mjs').Libtorch} Libtorch */
+
+/** All that `npm run setup` depends on, cheap to take: when nothing of it has changed, there is nothing to do. */
+function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ wish) {
+  const { LIBTORCH, PYTHON, VIRTUAL_ENV, CONDA_PREFIX, CXX } = process.env;
+  const packages = readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name));
+  const sources = packages.flatMap((dir) => [join(dir, 'src'), join(dir, 'tsconfig.json')]);
+  const library = /** @type {Libtorch | null} */ (readJson(join(out, 'libtorch.json')))?.libDir;
+  return {
+    request: hash(
+      wish ?? '',
+      ...[LIBTORCH, PYTHON, VIRTUAL_ENV, CONDA_PREFIX, CXX].map((value) => value ?? ''),
+    ),
+    libtorch: library ? digestTree(['so', 'dylib'].map((end) => join(library, `libtorch_cpu.${end}`))) : '',
+    npm: digestTree([join(root, 'package-lock.json'), join(root, 'node_modules/.package-lock.json')]),
+    addon: digestTree([join(out, 'torch.node')]),
+    native: digestTree([nativeDir, join(root, 'scripts/lib')]),
+    typescript: digestTree(
+      [...sources, join(root, 'tsconfig.json'), join(root, 'tsconfig.base.json')],
+      (path) => !path.endsWith('.test.ts'),
+    ),
+    built: packages.every(
+      (dir) => !existsSync(join(dir, 'tsconfig.json')) || existsSync(join(dir, 'dist/index.js')),
+    ),
+  };
+}
+
+/** Whether node_modules holds what package-lock.json says; npm keeps a list of what it has installed. */
+function packagesAreInstalled() {
+  const wanted = readJson(join(root, 'package-lock.json'))?.packages ?? {};
+  const present = readJson(join(root, 'node_modules/.package-lock.json'))?.packages;
+  if (!present) return false;
+  // Optional packages are those of other platforms.
+  const missing = Object.entries(wanted).filter(
+    ([path, entry]) =>
+      path.startsWith('node_modules/') &&
+      !entry.link &&
+      (present[path] ? present[path].version !== entry.version : !entry.optional && !entry.peer),
+  );
+  return missing.length === 0;
+}
+
+async function installPackages() {
+  if (packagesAreInstalled()) return;
+  // Versions are those of package-lock.json. `npm ci` would first delete what running programs are using, and refuse
+  // a lock that leaves out a platform's optional package.
+  await step('Installing npm packages', () =>
+    run('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'], { cwd: root }),
+  );
+}
+
+/** @param {boolean} complete whether what was built before is still there */
+async function buildTypeScript(complete) {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  // tsc looks at its notes only, not at its output: when that was deleted it must be told.
+  const args = [tsc, '-b', ...(complete ? [] : ['--force'])];
+  await step('Building the TypeScript', () => run(process.execPath, args, { cwd: root }));
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      libtorch: { type: 'string' },
+      'build-dir': { type: 'string' },
+      again: { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) return say(usage);
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    throw new SetupError(`Node ${process.versions.node} is too old: 20.19 or later is needed.`);
+  }
+  if (process.platform === 'win32') throw new SetupError('Windows has no build of its own; use WSL 2.');
+
+  const out = buildDir(values['build-dir']);
+  const stampPath = join(out, 'setup-stamp.json');
+  const before = values.again ? null : readJson(stampPath);
+  const now = takeStamp(out, values.libtorch);
+  const record = readJson(join(out, 'libtorch.json'));
+  if (before && record && JSON.stringify(before) === JSON.stringify(now)) {
+    return say(`Set-up is up to date (libtorch ${record.version}: ${record.why}).`);
+  }
+
+  const keep = before?.request === now.request && record && inspect(record.root, record.source, record.why);
+  const libtorch = keep || (await findLibtorch(values.libtorch));
+  say(
+    `libtorch ${libtorch.version}${libtorch.cuda ? ' with CUDA' : ''} in ${libtorch.libDir}: ${libtorch.why}.`,
+  );
+  const compiler = await ensureCompiler();
+  await installPackages();
+  const plan = planNative({ libtorch, compiler, out });
+  if (!plan.upToDate) {
+    const title = `Compiling the addon with ${compiler} (${plan.stale.length} of ${plan.units.length} files)`;
+    await step(title, () => plan.compile());
+  }
+  if (!values['build-dir'] && (before?.typescript !== now.typescript || !now.built))
+    await buildTypeScript(now.built);
+
+  mkdirSync(out, { recursive: true });
+  // The sources as they were at the start: what has changed since is built the next time.
+  const { native, typescript } = now;
+  writeFileSync(stampPath, JSON.stringify({ ...takeStamp(out, values.libtorch), native, typescript }));
+  say('Set-up is complete.');
+}
+
+await main().catch((error) => {
+  if (!(error instanceof SetupError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = error.exitCode;
+});
