@@ -1,20 +1,22 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url));
+// Packages find each other's sources, so that tests need no build of the TypeScript.
+const alias = ['torch', 'lerobot', 'craft', 'cli'].flatMap((name) => {
+  const source = fileURLToPath(new URL(`packages/${name}/src`, import.meta.url));
+  return [
+    { find: new RegExp(`^@craft-ft/${name}$`), replacement: `${source}/index.ts` },
+    { find: new RegExp(`^@craft-ft/${name}/(.+)$`), replacement: `${source}/$1.ts` },
+  ];
+});
 
 export default defineConfig({
-  resolve: {
-    alias: {
-      '@craft-ft/torch': source('torch'),
-      '@craft-ft/lerobot': source('lerobot'),
-      '@craft-ft/craft': source('craft'),
-      '@craft-ft/cli': source('cli'),
-    },
-  },
+  resolve: { alias },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 60_000,
+    // Several files run at once, each tiny: more threads in each would only get in each other's way.
+    env: { OMP_NUM_THREADS: '1' },
   },
 });

@@ -1,4 +1,4 @@
-import { branches, isPlainObject, type JsonSchema } from '@craft-ft/lerobot';
+import { branches, isPlainObject, type JsonSchema } from '@craft-ft/lerobot/configs';
 import { parse } from 'yaml';
 
 /**

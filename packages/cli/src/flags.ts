@@ -7,7 +7,7 @@ import {
   type Problem,
   setPath,
   unknownField,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/lerobot/configs';
 import { coerceText, looseValue, readBoolean } from './coerce.js';
 import { UsageError } from './usage.js';
 

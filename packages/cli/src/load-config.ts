@@ -9,13 +9,19 @@ import {
   type Problem,
   readJsonObject,
   resolveTrainConfig,
-} from '@craft-ft/lerobot';
-import { CraftError } from '@craft-ft/torch';
+} from '@craft-ft/lerobot/configs';
+import { CraftError } from '@craft-ft/torch/errors';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
 import { applyFlags, type Flag, splitFlags } from './flags.js';
 import { type CraftTrainConfig, craftTrainSpec, trainFlags } from './train-config.js';
 import { UsageError } from './usage.js';
+
+/**
+ * Fields of `craft.*`, beside `train_config.json` in a checkpoint: LeRobot refuses a `train_config.json` with fields it does not
+ * know, and is to be able to continue from ours.
+ */
+export const CRAFT_CONFIG_FILE = 'craft_config.json';
 
 /** What `craft train` is asked to do. */
 export interface TrainRequest {
@@ -100,6 +106,8 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   const tree = /\.ya?ml$/i.test(file) ? readYamlObject(file) : readJsonObject(file);
   const folder = dirname(realpathSync(file));
   const inCheckpoint = basename(folder) === 'pretrained_model' && basename(file) === 'train_config.json';
+  const craftFile = join(folder, CRAFT_CONFIG_FILE);
+  if (inCheckpoint && existsSync(craftFile)) tree.craft = readJsonObject(craftFile);
   return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
 }
 

@@ -1,5 +1,5 @@
-import { ConfigError, nearest } from '@craft-ft/lerobot';
-import { CraftError } from '@craft-ft/torch';
+import { ConfigError, nearest } from '@craft-ft/lerobot/configs';
+import { CraftError } from '@craft-ft/torch/errors';
 import { UsageError } from './usage.js';
 import { packageVersion } from './version.js';
 

@@ -1,11 +1,11 @@
-import { CRAFT_FLAGS_NOT_YET, craftConfigSchema, validateCraft } from '@craft-ft/craft';
+import { CRAFT_FLAGS_NOT_YET, craftConfigSchema, validateCraft } from '@craft-ft/craft/config';
 import {
   type ConfigSpec,
   LEROBOT_FLAGS_NOT_YET,
   listFields,
   trainConfigSchema,
   validateTrain,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
 import type { FlagTable } from './flags.js';
 

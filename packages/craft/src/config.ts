@@ -1,4 +1,4 @@
-import type { NotYet, Problem } from '@craft-ft/lerobot';
+import type { NotYet, Problem } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
 
 /** How the retention loss is measured. */

@@ -9,6 +9,8 @@ export * from './flat-surgery.js';
 export * from './grad-surgery.js';
 export { computeHiddenRetentionLoss, type HiddenLossType } from './hidden-loss.js';
 export { type Grads, innerProducts } from './inner-products.js';
+export * from './lambda-history.js';
 export { type Pooling, type PoolingOptions, poolHiddenStates } from './pool-hidden.js';
 export * from './primal-dual.js';
 export { computeRetentionLoss, type LossOutput, type LossPolicy, type Reduction } from './retention-loss.js';
+export { type CraftParts, CraftStrategy } from './strategy.js';

@@ -8,7 +8,7 @@ export type Grads = readonly (Tensor | null)[];
 // At most libtorch's grain size, so that a copy into the buffer stays on one core and in its cache: threads that meet
 // once per chunk cost more than they save. An accelerator wants few, large kernels instead.
 const CPU_CHUNK = 32_768;
-const DEVICE_CHUNK = 1 << 24;
+const DEVICE_CHUNK = 1 << 22;
 
 /** @throws CraftError `GRADS_MISMATCH` where the lists, or two gradients of one parameter, differ in size */
 export function checkPairs(gradTask: Grads, gradRetain: Grads): void {

@@ -14,7 +14,7 @@ export interface LossOutput {
   /** A scalar (mean over the batch), or one loss per sample: [batch]. */
   loss: Tensor;
   /** Parts of the loss, for logs. */
-  metrics: Record<string, number>;
+  metrics: Record<string, Tensor | number>;
 }
 
 /** The part of a policy that retention needs. */

@@ -19,7 +19,7 @@ describe.skipIf(shared === null)('decisions of the golden training traces', () =
 
   test.each(Object.keys(runs).filter((run) => run.startsWith('craft')))('%s', (run) => {
     const metric = run === 'craft_cosine' ? 'cosine' : 'dot';
-    const steps = runs[run].filter(({ epsilon }) => epsilon !== undefined);
+    const steps = runs[run].filter(({ retention_loss }) => retention_loss !== undefined);
     expect(steps.length).toBeGreaterThan(5);
     for (const { step, dot, cos, conflict, epsilon, retention_loss, lambda_used, lambda_after } of steps) {
       expect(epsilonSchedule(step, h.epsilon_start, h.epsilon_end, h.steps)).toBeCloseTo(epsilon, 12);

@@ -1,3 +1,4 @@
+#include <ATen/SequenceNumber.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/variable.h>
@@ -39,7 +40,9 @@ int32_t GradBuffers::create(std::vector<at::Tensor> parameters, std::vector<at::
 }
 
 void GradBuffers::begin(int32_t id) {
+  TORCH_CHECK(!active_, "two gradient buffers cannot collect at the same time");
   Buffer& buffer = buffers_.at(id);
+  active_ = true;
   std::fill(buffer.marks->reached.begin(), buffer.marks->reached.end(), 0);
   buffer.marks->active = true;
   for (size_t i = 0; i < buffer.parameters.size(); ++i) buffer.parameters[i].mutable_grad() = buffer.views[i];
@@ -48,7 +51,14 @@ void GradBuffers::begin(int32_t id) {
 std::vector<uint8_t> GradBuffers::end(int32_t id) {
   Buffer& buffer = buffers_.at(id);
   buffer.marks->active = false;
-  for (at::Tensor& parameter : buffer.parameters) parameter.mutable_grad() = at::Tensor();
+  active_ = false;
+  at::NoGradGuard noGrad;
+  for (size_t i = 0; i < buffer.parameters.size(); ++i) {
+    at::Tensor& gradient = buffer.parameters[i].mutable_grad();
+    // A pass that records itself (createGraph) does not add in place but leaves a new tensor.
+    if (gradient.defined() && !gradient.is_same(buffer.views[i])) buffer.views[i].copy_(gradient);
+    gradient = at::Tensor();
+  }
   return buffer.marks->reached;
 }
 
@@ -59,6 +69,16 @@ void GradBuffers::remove(int32_t id) {
   for (size_t i = 0; i < buffer.hooks.size(); ++i) buffer.accumulators[i]->del_post_hook(buffer.hooks[i]);
   buffers_.erase(found);
 }
+
+// Refuses gradients at a leaf that stands for a part of the graph which is gone.
+class RefuseGradient : public torch::autograd::FunctionPostHook {
+ public:
+  explicit RefuseGradient(std::string message) : message_(std::move(message)) {}
+  variable_list operator()(const variable_list&, const variable_list&) override { TORCH_CHECK(false, message_); }
+
+ private:
+  std::string message_;
+};
 
 static variable_list tensorsArg(const CallArgs& args, size_t i) {
   variable_list tensors;
@@ -97,6 +117,23 @@ CRAFT_FUNCTION(setRequiresGrad) {
   return nullptr;
 }
 CRAFT_FUNCTION(isLeaf) { return fromBool(args.env, tensorArg(args, 0).is_leaf()); }
+
+// refuseGradient(leaf, message): a later backward pass that reaches the leaf fails
+CRAFT_FUNCTION(refuseGradient) {
+  auto accumulator = torch::autograd::impl::grad_accumulator(tensorArg(args, 0));
+  if (accumulator != nullptr) {
+    accumulator->add_post_hook(std::make_unique<RefuseGradient>(toString(args.env, args[1])));
+  }
+  return nullptr;
+}
+
+// Recorded operations are numbered in order: sequenceNumber() is the next one's, gradSequence(tensor) that of the one which
+// made the tensor (-1 for a leaf).
+CRAFT_FUNCTION(sequenceNumber) { return fromInt(args.env, static_cast<int64_t>(at::sequence_number::peek())); }
+CRAFT_FUNCTION(gradSequence) {
+  const auto& node = tensorArg(args, 0).grad_fn();
+  return fromInt(args.env, node == nullptr ? -1 : static_cast<int64_t>(node->sequence_nr()));
+}
 
 CRAFT_FUNCTION(getGrad) {
   const at::Tensor& gradient = tensorArg(args, 0).grad();
@@ -151,6 +188,9 @@ void registerAutograd(napi_env env, napi_value exports) {
   exportFunction(env, exports, "requiresGrad", requiresGrad);
   exportFunction(env, exports, "setRequiresGrad", setRequiresGrad);
   exportFunction(env, exports, "isLeaf", isLeaf);
+  exportFunction(env, exports, "refuseGradient", refuseGradient);
+  exportFunction(env, exports, "sequenceNumber", sequenceNumber);
+  exportFunction(env, exports, "gradSequence", gradSequence);
   exportFunction(env, exports, "getGrad", getGrad);
   exportFunction(env, exports, "setGrad", setGrad);
   exportFunction(env, exports, "setData", setData);

@@ -164,7 +164,7 @@ static IValue toIValue(const CallArgs& args, const ArgSpec& spec, napi_value val
       // The common case first: one call that both checks the type and reads the handle.
       int32_t handle;
       if (napi_get_value_int32(env, value, &handle) == napi_ok) return args.state->tensors.get(handle);
-      if (isNullish(env, value)) return spec.optional ? IValue() : IValue(at::Tensor());
+      if (spec.optional && isNullish(env, value)) return IValue();
       throw NapiFailure("expected a tensor");
     }
     case ArgKind::Scalar: return toScalar(env, value);
@@ -244,13 +244,17 @@ static napi_value callOp(const CallArgs& args, const Op& op) {
     const ArgSpec& spec = op.args[i];
     const bool present = i < given && (spec.kind == ArgKind::Tensor || !isNullish(args.env, args[i + 1]));
     if (present) {
-      stack.push_back(toIValue(args, spec, args[i + 1]));
+      try {
+        stack.push_back(toIValue(args, spec, args[i + 1]));
+      } catch (const NapiFailure& failure) {
+        throw NapiFailure("argument '" + schemaArgs[i].name() + "': " + failure.what());
+      }
     } else if (schemaArgs[i].default_value().has_value()) {
       stack.push_back(*schemaArgs[i].default_value());
     } else if (spec.optional) {
       stack.emplace_back();
     } else {
-      throw NapiFailure(("missing argument '" + schemaArgs[i].name() + "'").c_str());
+      throw NapiFailure("missing argument '" + schemaArgs[i].name() + "'");
     }
   }
   op.handle.callBoxed(&stack);

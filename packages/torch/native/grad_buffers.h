@@ -38,6 +38,7 @@ class GradBuffers {
   class MarkReached;
 
   std::unordered_map<int32_t, Buffer> buffers_;
+  bool active_ = false;
   int32_t next_ = 0;
 };
 

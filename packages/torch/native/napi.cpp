@@ -2,6 +2,9 @@
 
 #include <c10/util/Exception.h>
 
+#include <cmath>
+#include <sstream>
+
 namespace craft {
 
 CallArgs::CallArgs(napi_env env, napi_callback_info info) : env(env) {
@@ -16,13 +19,30 @@ CallArgs::CallArgs(napi_env env, napi_callback_info info) : env(env) {
 bool CallArgs::has(size_t i) const { return i < count && !isNullish(env, values[i]); }
 
 int64_t toInt(napi_env env, napi_value value) {
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) == napi_ok) {
+    // Node-API would cut 1.5 to 1 and turn NaN into 0.
+    if (number == std::trunc(number) && std::abs(number) < 9223372036854775808.0) return static_cast<int64_t>(number);
+    std::ostringstream message;
+    message << "expected an integer, found " << number;
+    throw NapiFailure(message.str());
+  }
   int64_t result = 0;
-  if (napi_get_value_int64(env, value, &result) == napi_ok) return result;
   bool lossless = false;
-  if (napi_get_value_bigint_int64(env, value, &result, &lossless) == napi_ok) return result;
+  if (napi_get_value_bigint_int64(env, value, &result, &lossless) == napi_ok) {
+    if (!lossless) throw NapiFailure("a BigInt does not fit 64 bits");
+    return result;
+  }
   bool truth = false;
   if (napi_get_value_bool(env, value, &truth) == napi_ok) return truth ? 1 : 0;
   throw NapiFailure("expected an integer");
+}
+
+uint64_t toSeed(napi_env env, napi_value value) {
+  uint64_t result = 0;
+  bool lossless = false;
+  if (napi_get_value_bigint_uint64(env, value, &result, &lossless) == napi_ok && lossless) return result;
+  return static_cast<uint64_t>(toInt(env, value));
 }
 
 double toDouble(napi_env env, napi_value value) {

@@ -31,7 +31,9 @@ struct CallArgs {
   bool has(size_t i) const;  // present and neither undefined nor null
 };
 
+// Refuses fractions, NaN and what 64 bits cannot hold; booleans count as 0 and 1.
 int64_t toInt(napi_env env, napi_value value);
+uint64_t toSeed(napi_env env, napi_value value);
 double toDouble(napi_env env, napi_value value);
 bool toBool(napi_env env, napi_value value);
 std::string toString(napi_env env, napi_value value);

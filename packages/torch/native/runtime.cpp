@@ -9,7 +9,7 @@
 namespace craft {
 
 CRAFT_FUNCTION(manualSeed) {
-  const auto seed = static_cast<uint64_t>(toInt(args.env, args[0]));
+  const auto seed = toSeed(args.env, args[0]);
   auto seedOne = [seed](at::Generator generator) {
     std::lock_guard<std::mutex> lock(generator.mutex());
     generator.set_current_seed(seed);
@@ -25,7 +25,7 @@ CRAFT_FUNCTION(manualSeed) {
 // newGenerator(seed): a generator of its own on the CPU
 CRAFT_FUNCTION(newGenerator) {
   at::Generator generator = at::globalContext().defaultGenerator(at::Device(at::kCPU)).clone();
-  generator.set_current_seed(static_cast<uint64_t>(toInt(args.env, args[0])));
+  generator.set_current_seed(toSeed(args.env, args[0]));
   return fromInt(args.env, args.state->generators.add(std::move(generator)));
 }
 CRAFT_FUNCTION(releaseGenerator) {

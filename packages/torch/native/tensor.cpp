@@ -2,6 +2,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "napi.h"
@@ -10,6 +11,7 @@ namespace craft {
 
 CRAFT_FUNCTION(release) {
   args.state->tensors.remove(toInt(args.env, args[0]));
+  args.state->releaseBorrowed();
   return nullptr;
 }
 
@@ -33,10 +35,13 @@ CRAFT_FUNCTION(numel) { return fromInt(args.env, tensorArg(args, 0).numel()); }
 CRAFT_FUNCTION(dtype) { return fromInt(args.env, static_cast<int>(tensorArg(args, 0).scalar_type())); }
 CRAFT_FUNCTION(device) { return fromString(args.env, tensorArg(args, 0).device().str()); }
 CRAFT_FUNCTION(isContiguous) { return fromBool(args.env, tensorArg(args, 0).is_contiguous()); }
-CRAFT_FUNCTION(storageBytes) {
+// ownBytes(tensor): what a view or an expanded tensor itself covers, not the whole storage behind it.
+CRAFT_FUNCTION(ownBytes) {
   const at::Tensor& tensor = tensorArg(args, 0);
-  return fromInt(args.env, tensor.has_storage() ? tensor.storage().nbytes() : 0);
+  return fromInt(args.env, tensor.has_storage() ? std::min(tensor.nbytes(), tensor.storage().nbytes()) : 0);
 }
+// useCount(tensor): holders of the tensor itself, other handles and recorded operations included.
+CRAFT_FUNCTION(useCount) { return fromInt(args.env, tensorArg(args, 0).use_count()); }
 CRAFT_FUNCTION(storageOffset) { return fromInt(args.env, tensorArg(args, 0).storage_offset()); }
 CRAFT_FUNCTION(sharesStorage) {
   return fromBool(args.env, tensorArg(args, 0).storage().is_alias_of(tensorArg(args, 1).storage()));
@@ -127,7 +132,8 @@ void registerTensor(napi_env env, napi_value exports) {
   exportFunction(env, exports, "dtype", dtype);
   exportFunction(env, exports, "device", device);
   exportFunction(env, exports, "isContiguous", isContiguous);
-  exportFunction(env, exports, "storageBytes", storageBytes);
+  exportFunction(env, exports, "ownBytes", ownBytes);
+  exportFunction(env, exports, "useCount", useCount);
   exportFunction(env, exports, "storageOffset", storageOffset);
   exportFunction(env, exports, "sharesStorage", sharesStorage);
   exportFunction(env, exports, "alias", alias);

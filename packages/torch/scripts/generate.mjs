@@ -5,9 +5,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const native = createRequire(import.meta.url)(
-  process.env.CRAFT_TORCH_ADDON ?? here('../build/torch.node'),
-);
+const native = createRequire(import.meta.url)(process.env.CRAFT_TORCH_ADDON ?? here('../build/torch.node'));
 
 // Operators that only newer libtorch has: their schemas are written down so that any libtorch generates the same files.
 const NEWER = {
@@ -19,9 +17,18 @@ const NEWER = {
     'aten::_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()',
 };
 // Left out of the TypeScript signatures: strided CPU and GPU tensors need none of them.
-const HIDDEN = new Set(['layout', 'pin_memory', 'memory_format', 'non_blocking', 'out', 'cudnn_enable', 'cudnn_enabled']);
+const HIDDEN = new Set([
+  'layout',
+  'pin_memory',
+  'memory_format',
+  'non_blocking',
+  'out',
+  'cudnn_enable',
+  'cudnn_enabled',
+]);
 
-const camel = (name) => name.replace(/^_+/, '').replace(/(?<=[a-zA-Z0-9])_([a-z0-9])/g, (_, c) => c.toUpperCase());
+const camel = (name) =>
+  name.replace(/^_+/, '').replace(/(?<=[a-zA-Z0-9])_([a-z0-9])/g, (_, c) => c.toUpperCase());
 const RESERVED = new Set(['var', 'in', 'new', 'function', 'default', 'this', 'with', 'delete']);
 const localName = (name) => (RESERVED.has(name) ? `${name}Value` : name);
 
@@ -59,9 +66,17 @@ function parseSchema(text) {
       keywordOnly = true;
       continue;
     }
-    const match = /^(\S+(?:\([^)]*\)\S*)?(?: -> \*\)\S*)?) (\w+)(?:=(.*))?$/.exec(part.replace(/\(([a-z]) -> \*\)/, '($1)'));
+    const match = /^(\S+(?:\([^)]*\)\S*)?(?: -> \*\)\S*)?) (\w+)(?:=(.*))?$/.exec(
+      part.replace(/\(([a-z]) -> \*\)/, '($1)'),
+    );
     if (!match) throw new Error(`cannot parse '${part}' in ${text}`);
-    parameters.push({ name: match[2], type: parseType(match[1]), fallback: match[3], keywordOnly, written: /!\)/.test(match[1]) });
+    parameters.push({
+      name: match[2],
+      type: parseType(match[1]),
+      fallback: match[3],
+      keywordOnly,
+      written: /!\)/.test(match[1]),
+    });
   }
   const returns = text.slice(text.indexOf('->', close) + 2).trim();
   return { parameters, returns };
@@ -77,8 +92,16 @@ function matchingParenthesis(text, open) {
 }
 
 const SCALARS = {
-  Tensor: 'Tensor', Scalar: 'Scalar', int: 'number', SymInt: 'number', float: 'number', bool: 'boolean', str: 'string',
-  Device: 'string', Generator: 'Generator', ScalarType: 'DType',
+  Tensor: 'Tensor',
+  Scalar: 'Scalar',
+  int: 'number',
+  SymInt: 'number',
+  float: 'number',
+  bool: 'boolean',
+  str: 'string',
+  Device: 'string',
+  Generator: 'Generator',
+  ScalarType: 'DType',
 };
 
 function tsType(parameter) {
@@ -97,7 +120,8 @@ function encode(parameter, expression, cast) {
   const { kind, list, optionalElements, optional } = parameter.type;
   const maybe = optional || parameter.fallback !== undefined;
   const typed = (type) => (cast ? `(${expression} as ${type})` : expression);
-  if (kind === 'Tensor' && list) return `${optionalElements ? 'optionalHandles' : 'handles'}(${typed('readonly Tensor[]')})`;
+  if (kind === 'Tensor' && list)
+    return `${optionalElements ? 'optionalHandles' : 'handles'}(${typed('readonly Tensor[]')})`;
   if (kind === 'Tensor') return maybe ? `${typed('Tensor | null | undefined')}?.h` : `${typed('Tensor')}.h`;
   if (kind === 'Generator') return `${typed('Generator | null | undefined')}?.h`;
   if (kind === 'ScalarType') return `dtypeCode(${typed('DType | null | undefined')})`;
@@ -107,7 +131,10 @@ function encode(parameter, expression, cast) {
 function guard(parameter, expression) {
   const { kind, list, size, optional } = parameter.type;
   let test;
-  if (list) test = size ? `(Array.isArray(${expression}) || typeof ${expression} === 'number')` : `Array.isArray(${expression})`;
+  if (list)
+    test = size
+      ? `(Array.isArray(${expression}) || typeof ${expression} === 'number')`
+      : `Array.isArray(${expression})`;
   else if (kind === 'Tensor') test = `${expression} instanceof Tensor`;
   else if (kind === 'Scalar') test = `isScalar(${expression})`;
   else if (kind === 'bool') test = `typeof ${expression} === 'boolean'`;
@@ -199,12 +226,16 @@ function optionsType(schema) {
 
 function single(name, schema) {
   const call = callExpression(schema, (_, p) => localName(camel(p.name)), 'options', false);
-  const body = schema.inPlace ? `${call};\n  return ${localName(camel(schema.parameters[0].name))};` : wrapResult(schema.result, call);
+  const body = schema.inPlace
+    ? `${call};\n  return ${localName(camel(schema.parameters[0].name))};`
+    : wrapResult(schema.result, call);
   return `/** \`${schema.text}\` */\nexport function ${name}(${signature(schema).join(', ')}): ${schema.result} {\n  ${body}\n}\n`;
 }
 
 function multiple(name, schemas) {
-  const lines = schemas.map((s) => `/** \`${s.text}\` */\nexport function ${name}(${signature(s).join(', ')}): ${s.result};`);
+  const lines = schemas.map(
+    (s) => `/** \`${s.text}\` */\nexport function ${name}(${signature(s).join(', ')}): ${s.result};`,
+  );
   const width = Math.max(...schemas.map((s) => s.positional.length + (s.keywords.length > 0 ? 1 : 0)));
   const slots = Array.from({ length: width }, (_, i) => `a${i}`);
   const results = [...new Set(schemas.map((s) => s.result))].join(' | ');

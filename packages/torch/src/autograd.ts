@@ -1,4 +1,5 @@
 import { backwardThroughCheckpoints, hasCheckpoints } from './checkpoint.js';
+import { CraftError } from './errors.js';
 import { native } from './native.js';
 import { handles } from './operator.js';
 import { type Tensor, wrap } from './tensor.js';
@@ -15,7 +16,8 @@ function withGradMode<T>(on: boolean, body: () => T): T {
   const before = native.setGradEnabled(on);
   try {
     const result = body();
-    if (result instanceof Promise) throw new Error('the gradient mode needs a synchronous function: it belongs to the thread');
+    if (result instanceof Promise)
+      throw new Error('the gradient mode needs a synchronous function: it belongs to the thread');
     return result;
   } finally {
     native.setGradEnabled(before);
@@ -42,8 +44,12 @@ export function isGradEnabled(): boolean {
  *
  * @param gradients one per output, of its shape; may be left out for outputs of one element
  */
-export function backward(outputs: readonly Tensor[], gradients?: readonly Tensor[], options: BackwardOptions = {}): void {
-  if (hasCheckpoints()) backwardThroughCheckpoints(outputs, gradients);
+export function backward(
+  outputs: readonly Tensor[],
+  gradients?: readonly Tensor[],
+  options: BackwardOptions = {},
+): void {
+  if (hasCheckpoints()) backwardThroughCheckpoints(outputs, gradients, options);
   else runEngine(outputs, gradients, options);
 }
 
@@ -53,13 +59,19 @@ export function runEngine(
   gradients: readonly Tensor[] | undefined,
   { createGraph = false, retainGraph = createGraph }: BackwardOptions,
 ): void {
-  native.backward(handles(outputs), gradients === undefined ? null : handles(gradients), retainGraph, createGraph);
+  native.backward(
+    handles(outputs),
+    gradients === undefined ? null : handles(gradients),
+    retainGraph,
+    createGraph,
+  );
 }
 
 /**
  * Gradients of the sum of `outputs` with respect to `inputs`, accumulated nowhere, as `torch.autograd.grad`.
  *
  * @returns one per input, of its shape; null where `allowUnused` and no output depends on it
+ * @throws CraftError CHECKPOINT_UNSUPPORTED while checkpoints wait for their backward pass
  * @throws TorchError where an input is unused and `allowUnused` is not set
  *
  * @example
@@ -74,6 +86,12 @@ export function grad(
   options: BackwardOptions & { gradients?: readonly Tensor[]; allowUnused?: boolean } = {},
 ): (Tensor | null)[] {
   const { createGraph = false, retainGraph = createGraph, gradients, allowUnused = false } = options;
+  if (hasCheckpoints()) {
+    throw new CraftError(
+      'CHECKPOINT_UNSUPPORTED',
+      'grad() does not go through checkpoints: use backward(), or discardCheckpoints()',
+    );
+  }
   return native
     .grad(
       handles(outputs),

@@ -1,8 +1,9 @@
 import { enableGrad, isGradEnabled, noGrad, runEngine } from './autograd.js';
+import { CraftError } from './errors.js';
 import { native } from './native.js';
 import { getRngState, setRngState } from './random.js';
 import { scope } from './scope.js';
-import type { Tensor } from './tensor.js';
+import { type Tensor, wrap } from './tensor.js';
 
 /**
  * A stretch of the forward pass whose activations were not kept. Its outputs are leaves, cut from the graph: when the engine has
@@ -12,14 +13,30 @@ interface Segment {
   body: (...inputs: Tensor[]) => Tensor | Tensor[];
   inputs: Tensor[];
   outputs: Tensor[];
-  rngState: Tensor;
+  /** Random state before the forward pass, per device. */
+  rng: RngStates;
+  /** Operations recorded from this number on may depend on the outputs, earlier ones cannot. */
+  sequence: number;
+}
+
+type RngStates = [device: string, state: Tensor][];
+
+/** A gradient that waits at a tensor of the ordinary graph between segments. */
+interface Arrival {
+  root: Tensor;
+  gradient: Tensor;
+  sequence: number;
 }
 
 // In order of creation, which is a topological order of the graph between them.
 let segments: Segment[] = [];
 
+const SPENT =
+  'a backward pass reached a checkpoint for the second time, or one that was discarded; pass retainGraph to the first pass';
+
 /** Whether a backward pass has to go through checkpoints. */
 export function hasCheckpoints(): boolean {
+  forgetUnreachable();
   return segments.length > 0;
 }
 
@@ -29,8 +46,8 @@ export function hasCheckpoints(): boolean {
  * numbers (dropout) are the same both times. Parameters that `body` uses get their gradients as usual.
  *
  * Gradients flow through `inputs` and through parameters, not through other tensors that `body` closes over. Without recording
- * (`noGrad`) this is a plain call. All checkpoints since the last `backward` belong to the next one; `discardCheckpoints`
- * drops those of a forward pass that gets no backward pass.
+ * (`noGrad`) this is a plain call. `backward` goes through checkpoints, `grad` and `createGraph` do not and say so. A checkpoint
+ * whose outputs are all freed is forgotten at the next `checkpoint` or `backward`, at once by `discardCheckpoints`.
  *
  * @example
  * ```ts
@@ -38,9 +55,13 @@ export function hasCheckpoints(): boolean {
  * for (const layer of layers) x = torch.checkpoint((h) => layer.call(h), x);
  * ```
  */
-export function checkpoint<R extends Tensor | Tensor[]>(body: (...inputs: Tensor[]) => R, ...inputs: Tensor[]): R {
+export function checkpoint<R extends Tensor | Tensor[]>(
+  body: (...inputs: Tensor[]) => R,
+  ...inputs: Tensor[]
+): R {
   if (!isGradEnabled()) return body(...inputs);
-  const rngState = getRngState().keep();
+  forgetUnreachable();
+  const rng = rngStates(inputs);
   const result = noGrad(() => scope(() => body(...inputs)));
   const outputs = (Array.isArray(result) ? result : [result]).map((tensor) => {
     // An output that is one of the inputs (or a view of a parameter) must not turn into a leaf under its owner's feet.
@@ -51,93 +72,144 @@ export function checkpoint<R extends Tensor | Tensor[]>(body: (...inputs: Tensor
     body,
     inputs: inputs.map(hold),
     outputs: outputs.map(hold),
-    rngState,
+    rng,
+    sequence: native.sequenceNumber(),
   });
   return (Array.isArray(result) ? outputs : outputs[0]) as R;
 }
 
-// A handle of one's own, outside every scope: the caller's scopes may end before the backward pass.
-function hold(tensor: Tensor): Tensor {
-  const own = new (tensor.constructor as new (handle: number) => Tensor)(native.alias(tensor.h));
-  return own.keep();
+function rngStates(inputs: readonly Tensor[]): RngStates {
+  const devices = new Set(['cpu', ...inputs.map((input) => input.device)]);
+  return [...devices].map((device) => [device, getRngState(device).keep()]);
 }
 
-/** Forgets the checkpoints of a forward pass that gets no backward pass. */
+function restore(states: RngStates): void {
+  for (const [device, state] of states) setRngState(state, device);
+}
+
+// A handle of one's own, outside every scope: the caller's scopes may end before the backward pass.
+function hold(tensor: Tensor): Tensor {
+  return wrap(native.alias(tensor.h)).keep();
+}
+
+/** Forgets the checkpoints of forward passes that get no backward pass, and frees what they hold. */
 export function discardCheckpoints(): void {
-  for (const segment of segments) free(segment);
+  for (const segment of segments) retire(segment);
   segments = [];
+}
+
+// A segment whose outputs nobody else holds, neither a handle nor a recorded operation, can get no gradient any more. Later
+// segments hold earlier ones' outputs, so the last comes first.
+function forgetUnreachable(): void {
+  for (let i = segments.length - 1; i >= 0; i--) {
+    if (segments[i].outputs.some((output) => native.useCount(output.h) > 1)) continue;
+    free(segments[i]);
+    segments.splice(i, 1);
+  }
+}
+
+// Without this a gradient that arrives later would end at the cut and be lost in silence.
+function retire(segment: Segment): void {
+  for (const output of segment.outputs)
+    if (!output.disposed && output.requiresGrad) native.refuseGradient(output.h, SPENT);
+  free(segment);
 }
 
 function free(segment: Segment): void {
-  for (const tensor of [...segment.inputs, ...segment.outputs, segment.rngState]) tensor.dispose();
+  for (const tensor of [...segment.inputs, ...segment.outputs]) tensor.dispose();
+  for (const [, state] of segment.rng) state.dispose();
 }
 
 /**
- * The backward pass of a graph cut by checkpoints. Segments are taken from the last to the first; the ordinary graph between
- * two of them is walked by the engine as soon as everything behind it is done, so that a part reached by several segments is
- * walked once. That part is retained: the engine may come through it again for an earlier cut.
+ * The backward pass of a graph cut by checkpoints. Segments are taken from the last to the first. Gradients that come out of
+ * them wait at the ordinary graph in between until a segment that it may depend on is next, so that a part which feeds
+ * several segments is walked once for all of them. The graph is retained: the engine may come through a part again for an
+ * earlier cut. Segments that no gradient reached stay for another pass.
  */
-export function backwardThroughCheckpoints(outputs: readonly Tensor[], gradients: readonly Tensor[] | undefined): void {
+export function backwardThroughCheckpoints(
+  outputs: readonly Tensor[],
+  gradients: readonly Tensor[] | undefined,
+  options: { retainGraph?: boolean; createGraph?: boolean },
+): void {
+  if (options.createGraph) {
+    throw new CraftError(
+      'CHECKPOINT_UNSUPPORTED',
+      'createGraph: derivatives of derivatives do not go through checkpoints',
+    );
+  }
   const pending = segments;
+  const unreached: Segment[] = [];
+  const frontier: Arrival[] = [];
   segments = [];
   try {
     runEngine(outputs, gradients, { retainGraph: true });
-    const frontier: { root: Tensor; gradient: Tensor; order: number }[] = [];
-    for (let i = pending.length - 1; i >= 0; i--) {
-      flush(frontier, i);
-      scope(() => replay(pending[i], i, frontier));
-      free(pending[i]);
+    while (pending.length > 0) {
+      const segment = pending[pending.length - 1];
+      flush(frontier, segment.sequence);
+      const reached = scope(() => replay(segment, frontier));
+      pending.pop();
+      if (!reached || options.retainGraph) unreached.unshift(segment);
+      else retire(segment);
     }
     flush(frontier, -1);
   } finally {
-    for (const segment of pending) free(segment);
+    // After a failure the rest would receive half of its gradients.
+    for (const segment of pending) retire(segment);
+    for (const { root, gradient } of frontier) {
+      root.dispose();
+      gradient.dispose();
+    }
+    segments = unreached;
   }
 }
 
-type Frontier = { root: Tensor; gradient: Tensor; order: number }[];
-
-// Gradients that wait at tensors made after segment `i` must reach it (or its predecessors) before it is replayed. A root's
-// order is the number of the segment it fed: it was made before that one, so only those of later segments are due.
-function flush(frontier: Frontier, i: number): void {
-  const due = frontier.filter((entry) => entry.order > i);
+// Sends on the gradients that wait at operations numbered `sequence` or later.
+function flush(frontier: Arrival[], sequence: number): void {
+  const due = frontier.filter((arrival) => arrival.sequence >= sequence);
   if (due.length === 0) return;
-  frontier.length = 0;
-  runEngine(
-    due.map((entry) => entry.root),
-    due.map((entry) => entry.gradient),
-    { retainGraph: true },
-  );
-  for (const entry of due) {
-    entry.gradient.dispose();
-    entry.root.dispose();
-  }
+  const roots = due.map((arrival) => arrival.root);
+  const gradients = due.map((arrival) => arrival.gradient);
+  runEngine(roots, gradients, { retainGraph: true });
+  for (const tensor of [...roots, ...gradients]) tensor.dispose();
+  const later = frontier.filter((arrival) => arrival.sequence < sequence);
+  frontier.splice(0, frontier.length, ...later);
 }
 
-function replay(segment: Segment, order: number, frontier: Frontier): void {
+// Returns whether a gradient had come to the segment.
+function replay(segment: Segment, frontier: Arrival[]): boolean {
   const arrived = segment.outputs.map((output) => (output.requiresGrad ? output.grad : null));
-  if (arrived.every((gradient) => gradient === null)) return;
-  const now = getRngState();
-  setRngState(segment.rngState);
+  if (arrived.every((gradient) => gradient === null)) return false;
+  for (const output of segment.outputs) output.grad = null;
   // Leaves (parameters, outputs of other segments) take their gradients directly; the rest are cut off here.
   const inputs = segment.inputs.map((input) => {
     if (!input.requiresGrad || input.isLeaf) return input;
     return input.detach().requiresGrad_();
   });
-  const result = enableGrad(() => segment.body(...inputs));
-  setRngState(now);
-  const results = Array.isArray(result) ? result : [result];
-  const reached = results.map((_, i) => i).filter((i) => arrived[i] !== null && results[i].requiresGrad);
-  if (reached.length > 0) {
-    runEngine(
-      reached.map((i) => results[i]),
-      reached.map((i) => arrived[i] as Tensor),
-      {},
-    );
+  const now = rngStates(segment.inputs);
+  restore(segment.rng);
+  try {
+    const result = enableGrad(() => segment.body(...inputs));
+    const results = Array.isArray(result) ? result : [result];
+    const reached = results.map((_, i) => i).filter((i) => arrived[i] !== null && results[i].requiresGrad);
+    const roots = reached.map((i) => results[i]);
+    const gradients = reached.map((i) => arrived[i] as Tensor);
+    // Checkpoints within the body are segments of a graph of their own.
+    if (segments.length > 0) backwardThroughCheckpoints(roots, gradients, {});
+    else if (roots.length > 0) runEngine(roots, gradients, {});
+  } finally {
+    discardCheckpoints();
+    restore(now);
+    for (const [, state] of now) state.dispose();
   }
   inputs.forEach((input, i) => {
     const original = segment.inputs[i];
-    if (input === original) return;
-    const gradient = input.grad;
-    if (gradient !== null) frontier.push({ root: hold(original), gradient: gradient.keep(), order });
+    const gradient = input === original ? null : input.grad;
+    if (gradient === null) return;
+    frontier.push({
+      root: hold(original),
+      gradient: gradient.keep(),
+      sequence: native.gradSequence(original.h),
+    });
   });
+  return true;
 }

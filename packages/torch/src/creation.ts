@@ -1,4 +1,4 @@
-import { DTYPES, type DType, dtypeOfArray, type TypedArray } from './dtype.js';
+import { DTYPES, type DType, dtypeCode, dtypeOfArray, type TypedArray } from './dtype.js';
 import { CraftError } from './errors.js';
 import * as ops from './generated/ops.js';
 import { native } from './native.js';
@@ -26,11 +26,17 @@ function finish(tensor: Tensor, options: TensorOptions): Tensor {
 
 function shapeOf(data: NestedArray | TypedArray): number[] {
   const shape: number[] = [];
-  for (let level: NestedArray | TypedArray = data; Array.isArray(level); level = level[0]) shape.push(level.length);
+  for (let level: NestedArray | TypedArray = data; Array.isArray(level); level = level[0])
+    shape.push(level.length);
   return shape;
 }
 
-function flattenInto(data: NestedArray, shape: number[], depth: number, out: (number | boolean | bigint)[]): void {
+function flattenInto(
+  data: NestedArray,
+  shape: number[],
+  depth: number,
+  out: (number | boolean | bigint)[],
+): void {
   if (depth === shape.length) {
     if (Array.isArray(data)) throw ragged(shape);
     out.push(data);
@@ -41,14 +47,26 @@ function flattenInto(data: NestedArray, shape: number[], depth: number, out: (nu
 }
 
 function ragged(shape: number[]): CraftError {
-  return new CraftError('SHAPE_INVALID', `the nested arrays are not rectangular: the first rows say [${shape}]`);
+  return new CraftError(
+    'SHAPE_INVALID',
+    `the nested arrays are not rectangular: the first rows say [${shape}]`,
+  );
 }
 
 function typed(values: (number | boolean | bigint)[], dtype: DType): TypedArray {
-  if (dtype === 'int64') return BigInt64Array.from(values, (value) => BigInt(value));
+  if (dtype === 'int64') return BigInt64Array.from(values, wholeNumber);
   const array = new DTYPES[dtype].array(values.length);
-  for (let i = 0; i < values.length; i++) array[i] = Number(values[i]);
+  // A bool tensor may only ever hold the bytes 0 and 1.
+  for (let i = 0; i < values.length; i++)
+    array[i] = dtype === 'bool' ? (values[i] ? 1 : 0) : Number(values[i]);
   return array;
+}
+
+function wholeNumber(value: number | boolean | bigint): bigint {
+  if (typeof value === 'number' && !Number.isInteger(value)) {
+    throw new CraftError('VALUE_INVALID', `int64 holds whole numbers, found ${value}`);
+  }
+  return BigInt(value);
 }
 
 /**
@@ -57,7 +75,10 @@ function typed(values: (number | boolean | bigint)[], dtype: DType): TypedArray 
  *
  * @throws CraftError SHAPE_INVALID where nested arrays are not rectangular or `shape` does not fit
  */
-export function tensor(data: NestedArray | TypedArray, options: TensorOptions & { shape?: readonly number[] } = {}): Tensor {
+export function tensor(
+  data: NestedArray | TypedArray,
+  options: TensorOptions & { shape?: readonly number[] } = {},
+): Tensor {
   const { dtype, device } = options;
   if (ArrayBuffer.isView(data)) {
     const view = fromTypedArray(data, options.shape ?? [data.length]);
@@ -68,8 +89,10 @@ export function tensor(data: NestedArray | TypedArray, options: TensorOptions & 
   const shape = shapeOf(data);
   const values: (number | boolean | bigint)[] = [];
   flattenInto(data, shape, 0, values);
-  const guess: DType = typeof values[0] === 'boolean' ? 'bool' : typeof values[0] === 'bigint' ? 'int64' : 'float32';
+  const guess: DType =
+    typeof values[0] === 'boolean' ? 'bool' : typeof values[0] === 'bigint' ? 'int64' : 'float32';
   const wanted = dtype ?? guess;
+  dtypeCode(wanted); // refuses an unknown one
   const view = fromTypedArray(typed(values, wanted), options.shape ?? shape, carrier(wanted));
   const copy = ops.to(view, { dtype: wanted, device, copy: true });
   view.dispose();
@@ -87,10 +110,17 @@ function carrier(dtype: DType): DType {
  *
  * @param dtype default the array's own; `bool` is allowed for Uint8Array
  */
-export function fromTypedArray(array: TypedArray, shape: readonly number[] = [array.length], dtype?: DType): Tensor {
+export function fromTypedArray(
+  array: TypedArray,
+  shape: readonly number[] = [array.length],
+  dtype?: DType,
+): Tensor {
   const count = shape.reduce((product, n) => product * n, 1);
-  if (count !== array.length) {
-    throw new CraftError('SHAPE_INVALID', `shape [${shape}] has ${count} elements, the array ${array.length}`);
+  if (count !== array.length || !shape.every((n) => Number.isInteger(n) && n >= 0)) {
+    throw new CraftError(
+      'SHAPE_INVALID',
+      `shape [${shape}] has ${count} elements, the array ${array.length}`,
+    );
   }
   const own = dtypeOfArray(array);
   const wanted = dtype ?? own;
@@ -115,14 +145,20 @@ export function empty(shape: readonly number[], options: TensorOptions = {}): Te
 
 /** Filled with one value. Default dtype float32, bool for a boolean (PyTorch would take int64 for a whole number). */
 export function full(shape: readonly number[], value: Scalar, options: TensorOptions = {}): Tensor {
-  const dtype = options.dtype ?? (typeof value === 'boolean' ? 'bool' : typeof value === 'bigint' ? 'int64' : 'float32');
+  const dtype =
+    options.dtype ?? (typeof value === 'boolean' ? 'bool' : typeof value === 'bigint' ? 'int64' : 'float32');
   return finish(ops.full(shape, value, { ...options, dtype }), options);
 }
 
 /** `start, start + step, …` below `end`; `arange(n)` counts from 0. Default dtype int64 where all three are whole, else float32. */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end: number, step?: number, options?: TensorOptions): Tensor;
-export function arange(first: number, second?: number | TensorOptions, step = 1, last: TensorOptions = {}): Tensor {
+export function arange(
+  first: number,
+  second?: number | TensorOptions,
+  step = 1,
+  last: TensorOptions = {},
+): Tensor {
   const [start, end, options] = typeof second === 'number' ? [first, second, last] : [0, first, second ?? {}];
   const dtype = options.dtype ?? ([start, end, step].every(Number.isInteger) ? 'int64' : 'float32');
   return finish(ops.arange(start, end, step, { ...options, dtype }), options);
@@ -147,7 +183,12 @@ export function randn(shape: readonly number[], options: RandomOptions = {}): Te
 }
 
 /** Whole numbers of `[low, high)`, int64 by default. */
-export function randint(low: number, high: number, shape: readonly number[], options: RandomOptions = {}): Tensor {
+export function randint(
+  low: number,
+  high: number,
+  shape: readonly number[],
+  options: RandomOptions = {},
+): Tensor {
   return finish(ops.randint(low, high, shape, { ...options, dtype: options.dtype ?? 'int64' }), options);
 }
 

@@ -29,7 +29,9 @@ interface DTypeInfo {
   bytes: number;
   floating: boolean;
   /** The typed array that `toTypedArray` returns; float16 and bfloat16 are widened to float32 first. */
-  array: new (length: number) => TypedArray;
+  array: new (
+    length: number,
+  ) => TypedArray;
 }
 
 /** What is known of each element type. */
@@ -46,14 +48,19 @@ export const DTYPES: Record<DType, DTypeInfo> = {
   bfloat16: { code: 15, bytes: 2, floating: true, array: Float32Array },
 };
 
-const byCode = new Map<number, DType>(Object.entries(DTYPES).map(([name, info]) => [info.code, name as DType]));
+const byCode = new Map<number, DType>(
+  Object.entries(DTYPES).map(([name, info]) => [info.code, name as DType]),
+);
 
 /** libtorch's number for a dtype; undefined and null pass through (the operator's own default). */
 export function dtypeCode(dtype: DType | null | undefined): number | undefined {
   if (dtype === undefined || dtype === null) return undefined;
   const info = DTYPES[dtype];
   if (info === undefined) {
-    throw new CraftError('DTYPE_UNKNOWN', `unknown dtype '${dtype}'; known: ${Object.keys(DTYPES).join(', ')}`);
+    throw new CraftError(
+      'DTYPE_UNKNOWN',
+      `unknown dtype '${dtype}'; known: ${Object.keys(DTYPES).join(', ')}`,
+    );
   }
   return info.code;
 }
@@ -61,7 +68,8 @@ export function dtypeCode(dtype: DType | null | undefined): number | undefined {
 /** The dtype behind libtorch's number. @throws CraftError DTYPE_UNKNOWN for complex and quantised types. */
 export function dtypeOfCode(code: number): DType {
   const dtype = byCode.get(code);
-  if (dtype === undefined) throw new CraftError('DTYPE_UNKNOWN', `libtorch scalar type ${code} has no TypeScript counterpart`);
+  if (dtype === undefined)
+    throw new CraftError('DTYPE_UNKNOWN', `libtorch scalar type ${code} has no TypeScript counterpart`);
   return dtype;
 }
 

@@ -5,9 +5,8 @@
 import './generated/methods.js';
 import './runtime.js';
 
-export * from './generated/ops.js';
 export * from './atomic.js';
-export { backward, type BackwardOptions, enableGrad, grad, isGradEnabled, noGrad } from './autograd.js';
+export { type BackwardOptions, backward, enableGrad, grad, isGradEnabled, noGrad } from './autograd.js';
 export { checkpoint, discardCheckpoints } from './checkpoint.js';
 export {
   arange,
@@ -28,6 +27,7 @@ export {
 } from './creation.js';
 export type { DType, TypedArray } from './dtype.js';
 export * from './errors.js';
+export * from './generated/ops.js';
 export { type Index, type Slice, slice } from './indexing.js';
 export { addonPath } from './native.js';
 export * as nn from './nn/index.js';

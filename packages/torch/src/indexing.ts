@@ -1,6 +1,7 @@
 import { CraftError } from './errors.js';
 import * as ops from './generated/ops.js';
 import { isScalar, type Scalar } from './operator.js';
+import { scope } from './scope.js';
 import { Tensor } from './tensor.js';
 
 /** A range of one dimension: `[start, stop)` by `step`, as Python's slice; negative ends count from the back. */
@@ -63,20 +64,26 @@ function views(self: Tensor, entries: readonly Index[]): { view: Tensor; tensors
 
 /** `self[...entries]`; a view where no entry is a tensor, else a copy. */
 export function index(self: Tensor, entries: readonly Index[]): Tensor {
-  const { view, tensors } = views(self, entries);
-  if (tensors.length > 0) return ops.index(view, tensors);
-  return view === self ? ops.alias(self) : view;
+  return scope(() => {
+    const { view, tensors } = views(self, entries);
+    if (tensors.length > 0) return ops.index(view, tensors);
+    return view === self ? ops.alias(self) : view;
+  });
 }
 
 /** `self[...entries] = value`. */
 export function indexPut_(self: Tensor, entries: readonly Index[], value: Tensor | Scalar): void {
-  const { view, tensors } = views(self, entries);
-  if (tensors.length > 0) {
-    const values = isScalar(value) ? ops.full([], value, { dtype: self.dtype, device: self.device }) : value;
-    ops.indexPut_(view, tensors, values);
-  } else if (isScalar(value)) {
-    ops.fill_(view, value);
-  } else {
-    ops.copy_(view, value);
-  }
+  scope(() => {
+    const { view, tensors } = views(self, entries);
+    if (tensors.length > 0) {
+      const values = isScalar(value)
+        ? ops.full([], value, { dtype: self.dtype, device: self.device })
+        : value;
+      ops.indexPut_(view, tensors, values);
+    } else if (isScalar(value)) {
+      ops.fill_(view, value);
+    } else {
+      ops.copy_(view, value);
+    }
+  });
 }

@@ -24,7 +24,8 @@ export interface Native {
   dtype(tensor: Handle): number;
   device(tensor: Handle): string;
   isContiguous(tensor: Handle): boolean;
-  storageBytes(tensor: Handle): number;
+  ownBytes(tensor: Handle): number;
+  useCount(tensor: Handle): number;
   storageOffset(tensor: Handle): number;
   sharesStorage(a: Handle, b: Handle): boolean;
   alias(tensor: Handle): Handle;
@@ -45,6 +46,9 @@ export interface Native {
   requiresGrad(tensor: Handle): boolean;
   setRequiresGrad(tensor: Handle, on: boolean): void;
   isLeaf(tensor: Handle): boolean;
+  refuseGradient(leaf: Handle, message: string): void;
+  sequenceNumber(): number;
+  gradSequence(tensor: Handle): number;
   getGrad(tensor: Handle): Handle | undefined;
   setGrad(tensor: Handle, gradient: Handle | null): void;
   setData(tensor: Handle, data: Handle): void;

@@ -1,3 +1,4 @@
+import { scope } from './scope.js';
 import type { NestedArray, Tensor } from './tensor.js';
 
 const EDGE = 3;
@@ -43,7 +44,8 @@ function concatenate(head: Tensor, tail: Tensor, dim: number): Tensor {
 /** PyTorch-like text: `tensor([[1, 2], [3, 4]], float32)`, the middle of more than 1,000 elements left out. */
 export function format(tensor: Tensor): string {
   const summarise = tensor.numel > THRESHOLD;
-  const body = rows((summarise ? corners(tensor) : tensor.detach()).tolist(), summarise, '       ');
+  const values = scope(() => (summarise ? corners(tensor) : tensor.detach()).tolist());
+  const body = rows(values, summarise, '       ');
   const shape = summarise ? `, [${tensor.shape}]` : '';
   const device = tensor.device === 'cpu' ? '' : `, ${tensor.device}`;
   return `tensor(${body}, ${tensor.dtype}${shape}${device}${tensor.requiresGrad ? ', requiresGrad' : ''})`;

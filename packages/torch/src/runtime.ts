@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
 import { native } from './native.js';
 
 // Debian's libtorch starts with one thread; PyTorch from pip starts with one per core. OMP_NUM_THREADS has the last word.
-if (process.env.OMP_NUM_THREADS === undefined) native.setNumThreads(availableParallelism());
+// Workers take over what the main thread has set.
+if (isMainThread && process.env.OMP_NUM_THREADS === undefined) native.setNumThreads(availableParallelism());
 
 /** Threads that one operator may use. Default: one per core, or `OMP_NUM_THREADS`. */
 export function getNumThreads(): number {

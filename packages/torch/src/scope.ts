@@ -26,7 +26,7 @@ function moveTo(tensor: Tensor, scope: Scope | null): void {
 }
 
 function watch(tensor: Tensor): void {
-  const bytes = native.storageBytes(tensor.h);
+  const bytes = native.ownBytes(tensor.h);
   tensor.watchedBytes = bytes;
   native.adjustExternalMemory(bytes);
   collected.register(tensor, { handle: tensor.h, bytes }, tensor);
@@ -58,17 +58,17 @@ function hasTensors(value: unknown): value is object {
 }
 
 // Tensors inside arrays, plain objects and Maps escape; class instances (a Module, say) are looked into no further.
-function escape(value: unknown, from: Scope, to: Scope | null): void {
+function moveOut(value: unknown, from: Scope, to: Scope | null): void {
   if (!hasTensors(value)) return;
   const tensor = value as Tensor;
   if (tensor.isTensor === true) {
     if (tensor.scope === from && tensor.h >= 0) moveTo(tensor, to);
     return;
   }
-  if (Array.isArray(value)) for (const element of value) escape(element, from, to);
-  else if (value instanceof Map) for (const element of value.values()) escape(element, from, to);
+  if (Array.isArray(value)) for (const element of value) moveOut(element, from, to);
+  else if (value instanceof Map) for (const element of value.values()) moveOut(element, from, to);
   else if (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null) {
-    for (const element of Object.values(value)) escape(element, from, to);
+    for (const element of Object.values(value)) moveOut(element, from, to);
   }
 }
 
@@ -104,8 +104,9 @@ export function scope<T>(body: () => T): T {
   current = mine;
   try {
     const result = body();
-    if (result instanceof Promise) throw new Error('scope() needs a synchronous function: tensors would be freed while it waits');
-    escape(result, mine, outer);
+    if (result instanceof Promise)
+      throw new Error('scope() needs a synchronous function: tensors would be freed while it waits');
+    moveOut(result, mine, outer);
     return result;
   } finally {
     current = outer;

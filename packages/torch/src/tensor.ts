@@ -30,7 +30,6 @@ export interface ToOptions {
  * x.matmul(x).sum([0]).tolist(); // [22, 32]
  * ```
  */
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the operator methods are declared by generated/methods.ts
 export class Tensor {
   /** Handle in the addon; negative after disposal. */
   h: Handle;
@@ -133,7 +132,8 @@ export class Tensor {
   toTypedArray(): TypedArray {
     const dtype = this.dtype;
     const narrow = dtype === 'float16' || dtype === 'bfloat16';
-    const source = narrow || this.device !== 'cpu' ? this.to({ device: 'cpu', dtype: narrow ? 'float32' : dtype }) : this;
+    const source =
+      narrow || this.device !== 'cpu' ? this.to({ device: 'cpu', dtype: narrow ? 'float32' : dtype }) : this;
     const array = new DTYPES[dtype].array(this.numel);
     native.copyOut(source.h, new Uint8Array(array.buffer));
     if (source !== this) source.dispose();
@@ -162,7 +162,11 @@ export class Tensor {
    */
   to(target: DType | ToOptions | (string & {})): Tensor {
     const options: ToOptions =
-      typeof target !== 'string' ? target : target in DTYPES ? { dtype: target as DType } : { device: target };
+      typeof target !== 'string'
+        ? target
+        : target in DTYPES
+          ? { dtype: target as DType }
+          : { device: target };
     return ops.to(this, options);
   }
 
@@ -207,7 +211,8 @@ export class Tensor {
 
 /** A Tensor around a result of the addon. */
 export function wrap(handle: unknown): Tensor {
-  if (typeof handle !== 'number') throw new TensorDisposedError('libtorch returned no tensor where one was expected');
+  if (typeof handle !== 'number')
+    throw new TensorDisposedError('libtorch returned no tensor where one was expected');
   return new Tensor(handle);
 }
 

@@ -11,4 +11,7 @@ export function sharedPath(...parts: string[]): string {
   return [folder, ...parts].join('/');
 }
 
-if (shared === null) console.warn('the shared folder of golden numbers and robot data is absent: tests that need it are skipped');
+if (shared === null)
+  console.warn(
+    'the shared folder of golden numbers and robot data is absent: tests that need it are skipped',
+  );

@@ -12,5 +12,5 @@ export async function trainCommand(argv: readonly string[], output: Output): Pro
   const request = loadTrainConfig(argv);
   for (const line of request.ignored) output.err(`craft: ignored: ${line}\n`);
   const { runTrain } = await import('../run-train.js');
-  return runTrain(request);
+  return runTrain(request, output);
 }

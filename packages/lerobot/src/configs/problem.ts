@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 
 /** One thing wrong with a configuration. */
 export interface Problem {

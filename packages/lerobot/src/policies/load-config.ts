@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import { isPlainObject, type PlainObject } from '../configs/plain.js';
 import { type PolicyConfig, parsePolicyConfig } from './registry.js';
 

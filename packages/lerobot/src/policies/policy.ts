@@ -1,4 +1,4 @@
-import { CraftError, nn, noGrad, type Tensor } from '@craft-ft/torch';
+import { CraftError, nn, noGrad, type optim, type Tensor } from '@craft-ft/torch';
 import type { PolicyFeatures } from '../configs/features.js';
 import type { TensorBatch } from '../processors/step.js';
 import type { PolicyConfig } from './registry.js';
@@ -9,15 +9,6 @@ export interface PolicyOutput {
   loss: Tensor;
   /** Its parts, for the log: scalars without a graph. */
   metrics: Record<string, Tensor | number>;
-}
-
-/** Parameters that share a learning rate. */
-export interface ParameterGroup {
-  /** Names as in the state dict, one per parameter. */
-  names: string[];
-  params: nn.Parameter[];
-  /** Learning rate. Default: the optimiser's. */
-  lr?: number;
 }
 
 /**
@@ -50,7 +41,7 @@ export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.M
   abstract reset(): void;
 
   /** The trainable parameters, each in exactly one group; groups are LeRobot's, in its order, and may be empty. */
-  abstract parameterGroups(): ParameterGroup[];
+  abstract parameterGroups(): optim.ParameterGroup[];
 
   /** Runs `body` in evaluation mode without recording a graph, then restores the mode. */
   protected evaluating<T>(body: () => T): T {
@@ -78,7 +69,7 @@ export function requireInput(batch: TensorBatch, key: string, shape: readonly nu
   }
   const found = values.shape;
   if (found.length !== shape.length + 1 || shape.some((size, i) => size !== found[i + 1])) {
-    const message = `"${key}" has shape [${found}], the policy expects [batch, ${shape.join(', ')}]`;
+    const message = `"${key}" has shape [${found.join(', ')}], the policy expects [batch, ${shape.join(', ')}]`;
     throw new CraftError('POLICY_INPUT', message);
   }
   return values;

@@ -23,7 +23,8 @@ export class DeviceStep implements ProcessorStep {
   process(batch: TensorBatch): TensorBatch {
     const result: TensorBatch = {};
     for (const [key, values] of Object.entries(batch)) {
-      const dtype = this.#floatDtype !== null && FLOATING.includes(values.dtype) ? this.#floatDtype : values.dtype;
+      const dtype =
+        this.#floatDtype !== null && FLOATING.includes(values.dtype) ? this.#floatDtype : values.dtype;
       const stays = dtype === values.dtype && sameDevice(values.device, this.#device);
       result[key] = stays ? values : values.to({ device: this.#device, dtype });
     }

@@ -38,7 +38,8 @@ export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): 
     steps.map((entry, i) => {
       const stepName = entry.registry_name ?? entry.class ?? 'no name';
       const where = `${path}: step ${i} (${stepName})`;
-      const state = entry.state_file === undefined ? null : loadStatTensors(stateFile(path, entry.state_file, where));
+      const state =
+        entry.state_file === undefined ? null : loadStatTensors(stateFile(path, entry.state_file, where));
       return buildStep(stepName, { config: entry.config, state, overrides, where });
     }),
   );
@@ -91,8 +92,10 @@ function readPipelineFile(path: string): z.infer<typeof pipelineSchema> {
 }
 
 function stateFile(path: string, name: string, where: string): string {
-  if (basename(name) !== name) throw new CraftError('PROCESSOR_INVALID', `${where}: state_file "${name}" is not a file name`);
+  if (basename(name) !== name)
+    throw new CraftError('PROCESSOR_INVALID', `${where}: state_file "${name}" is not a file name`);
   const file = join(path, '..', name);
-  if (!existsSync(file)) throw new CraftError('PROCESSOR_MISSING', `${where}: its state file ${name} is missing`);
+  if (!existsSync(file))
+    throw new CraftError('PROCESSOR_MISSING', `${where}: its state file ${name} is missing`);
   return file;
 }

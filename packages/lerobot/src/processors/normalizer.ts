@@ -32,7 +32,14 @@ abstract class NormalizationStep implements ProcessorStep {
    * unnormalised because its statistics are not there
    */
   constructor(options: NormalizerOptions) {
-    const { features, normMap, stats, eps = 1e-8, normalizeObservationKeys: only, where = 'normaliser' } = options;
+    const {
+      features,
+      normMap,
+      stats,
+      eps = 1e-8,
+      normalizeObservationKeys: only,
+      where = 'normaliser',
+    } = options;
     this.#options = options;
     this.#eps = eps;
     for (const [feature, { type, shape }] of Object.entries(features)) {

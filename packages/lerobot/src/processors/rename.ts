@@ -17,7 +17,10 @@ export class RenameStep implements ProcessorStep {
     for (const [key, values] of Object.entries(batch)) {
       const name = Object.hasOwn(this.#renameMap, key) ? this.#renameMap[key]! : key;
       if (Object.hasOwn(result, name)) {
-        throw new CraftError('PROCESSOR_RENAME', `rename_map: two keys of the batch would both be called "${name}"`);
+        throw new CraftError(
+          'PROCESSOR_RENAME',
+          `rename_map: two keys of the batch would both be called "${name}"`,
+        );
       }
       result[name] = values;
     }

@@ -19,7 +19,10 @@ export function savePipeline(pipeline: ProcessorPipeline, dir: string): void {
     safetensors.saveFile(join(dir, file), state);
     return { ...entry, state_file: file };
   });
-  atomicWriteFile(join(dir, `${pipeline.name}.json`), JSON.stringify({ name: pipeline.name, steps }, null, 2));
+  atomicWriteFile(
+    join(dir, `${pipeline.name}.json`),
+    JSON.stringify({ name: pipeline.name, steps }, null, 2),
+  );
 }
 
 /** Writes both pipelines into a checkpoint's `pretrained_model` folder. */

@@ -28,7 +28,8 @@ export function loadStatTensors(path: string): StatTensors {
 /** Converts statistics to float32 and takes them out of every scope. */
 export function ownStats(tensors: ReadonlyMap<string, Tensor>): StatTensors {
   return noGrad(
-    () => new Map([...tensors].map(([name, values]) => [name, values.to({ dtype: 'float32' }).keep()] as const)),
+    () =>
+      new Map([...tensors].map(([name, values]) => [name, values.to({ dtype: 'float32' }).keep()] as const)),
   );
 }
 

@@ -71,7 +71,10 @@ export function buildStep(registryName: string, saved: SavedStep): ProcessorStep
   const build = Object.hasOwn(BUILDERS, registryName) ? BUILDERS[registryName] : undefined;
   if (build !== undefined) return build(saved);
   const known = Object.keys(BUILDERS).join(', ');
-  throw new CraftError('PROCESSOR_STEP_UNKNOWN', `${saved.where}: this step is not known here; known are ${known}`);
+  throw new CraftError(
+    'PROCESSOR_STEP_UNKNOWN',
+    `${saved.where}: this step is not known here; known are ${known}`,
+  );
 }
 
 function normalizerOptions(saved: SavedStep): NormalizerOptions {
@@ -90,9 +93,14 @@ function read<S extends z.ZodObject>(schema: S, { config, where }: SavedStep): z
   const result = schema.safeParse(config);
   if (!result.success) {
     const issue = result.error.issues[0]!;
-    throw new CraftError('PROCESSOR_INVALID', `${where}: config.${issue.path.map(String).join('.')}: ${issue.message}`);
+    throw new CraftError(
+      'PROCESSOR_INVALID',
+      `${where}: config.${issue.path.map(String).join('.')}: ${issue.message}`,
+    );
   }
-  const foreign = Object.entries(config).filter(([key, value]) => !(key in schema.shape) && !isHarmless(value));
+  const foreign = Object.entries(config).filter(
+    ([key, value]) => !(key in schema.shape) && !isHarmless(value),
+  );
   if (foreign.length > 0) {
     const shown = foreign.map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(', ');
     const message = `${where}: config has ${shown}, which is not supported here; the result would differ from LeRobot's`;

@@ -1,5 +1,5 @@
-import { CraftError, type Tensor } from '@craft-ft/torch';
-import type { Policy } from '../policies/policy.js';
+import { CraftError, type optim, type Tensor } from '@craft-ft/torch';
+import type { Policy, PolicyOutput } from '../policies/policy.js';
 import type { TensorBatch } from '../processors/step.js';
 import type { Optimization } from './optimization.js';
 import type { StepReport, UpdateStrategy } from './strategy.js';
@@ -21,7 +21,11 @@ export class BaselineStrategy implements UpdateStrategy {
 
   update(step: number, batch: TensorBatch): StepReport {
     this.#gradient.zero();
-    const { loss, metrics } = lossAndGradient(this.policy, batch, this.#gradient, `step ${step + 1}: loss`);
+    const { loss, metrics } = lossAndGradient(
+      () => this.policy.call(batch),
+      this.#gradient,
+      `step ${step + 1}: loss`,
+    );
     const { gradNorm, lr } = this.optimization.apply(step, this.#gradient);
     requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
     return { loss, gradNorm, lr, metrics };
@@ -39,18 +43,18 @@ export class BaselineStrategy implements UpdateStrategy {
 }
 
 /**
- * Forward and backward pass on one batch; the gradient is added to `gradient`.
+ * A forward pass and its backward pass; the gradient is added to `gradient`.
  *
+ * @param forward computes the loss
  * @param what names the loss in the error
  * @throws CraftError LOSS_NOT_FINITE before the backward pass
  */
 export function lossAndGradient(
-  policy: Policy,
-  batch: TensorBatch,
-  gradient: { collect(body: () => void): void },
+  forward: () => PolicyOutput,
+  gradient: optim.GradBuffer,
   what: string,
 ): { loss: number; metrics: Record<string, number> } {
-  const { loss, metrics } = policy.call(batch);
+  const { loss, metrics } = forward();
   const value = requireFinite(loss.item(), what);
   gradient.collect(() => loss.backward());
   return { loss: value, metrics: asNumbers(metrics) };

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
@@ -62,14 +62,22 @@ function writeError(path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
   if (error instanceof CraftError || typeof code !== 'string') return error;
   if (code === 'ENOSPC') {
-    return new CraftError('DISK_FULL', `${path}: no space left on the disk; earlier checkpoints are intact`, { cause: error });
+    return new CraftError('DISK_FULL', `${path}: no space left on the disk; earlier checkpoints are intact`, {
+      cause: error,
+    });
   }
   return new CraftError('WRITE_FAILED', `${path}: cannot be written (${code})`, { cause: error });
 }
 
 function saveTrainingState({ config, optimization, strategy }: RunState, step: number, folder: string): void {
   const parallelism = { dp_replicate: 1, dp_shard: 1, ring_degree: 1, ulysses_degree: 1 };
-  const progress = { step, dp_world_size: 1, batch_size: config.batch_size, grad_accum_steps: 1, parallelism };
+  const progress = {
+    step,
+    dp_world_size: 1,
+    batch_size: config.batch_size,
+    grad_accum_steps: 1,
+    parallelism,
+  };
   writeJson(join(folder, 'training_step.json'), progress, 4);
   safetensors.saveFile(join(folder, 'rng_state.safetensors'), rngStateTensors(config.seed, step));
   safetensors.saveFile(join(folder, 'optimizer_state.safetensors'), optimization.adamw.stateDict());
@@ -81,7 +89,11 @@ function saveTrainingState({ config, optimization, strategy }: RunState, step: n
 }
 
 // PyTorch's keys; its loader wants all of them. The learning rates here are those of the next step.
-function parameterGroups(config: TrainConfig, { parameters, adamw, schedule }: Optimization, step: number): unknown {
+function parameterGroups(
+  config: TrainConfig,
+  { parameters, adamw, schedule }: Optimization,
+  step: number,
+): unknown {
   return parameters.groups.map((group, index) => ({
     lr: adamw.learningRates[index] * schedule(step),
     betas: adamw.betas,
@@ -123,7 +135,10 @@ export function restoreTrainingState(run: RunState, checkpoint: string): number 
   const folder = join(checkpoint, 'training_state');
   const { step } = readJson(join(folder, 'training_step.json'));
   if (typeof step !== 'number' || !Number.isSafeInteger(step) || step < 0) {
-    throw new CraftError('CHECKPOINT_INVALID', `${folder}/training_step.json: "step" must be a whole number, found ${step}`);
+    throw new CraftError(
+      'CHECKPOINT_INVALID',
+      `${folder}/training_step.json: "step" must be a whole number, found ${step}`,
+    );
   }
   scope(() => {
     const state = join(folder, 'optimizer_state.safetensors');

@@ -7,7 +7,10 @@ import type { TensorBatch } from '../processors/step.js';
 /** A batch's columns as tensors over the same memory. */
 export function toTensors(batch: Batch): TensorBatch {
   return Object.fromEntries(
-    Object.entries(batch.columns).map(([key, { data, shape, dtype }]) => [key, fromTypedArray(data, shape, dtype)]),
+    Object.entries(batch.columns).map(([key, { data, shape, dtype }]) => [
+      key,
+      fromTypedArray(data, shape, dtype),
+    ]),
   );
 }
 

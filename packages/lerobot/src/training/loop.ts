@@ -7,8 +7,8 @@ import { MetricsLog, type MetricsRecord } from './metrics-log.js';
 
 /** What the outside sees of a run while it goes on; all of it optional. */
 export interface TrainObserver {
-  /** After every step. */
-  onStep?(step: number, steps: number): void;
+  /** After every step; `loss` is that of its batch. */
+  onStep?(step: number, steps: number, loss: number): void;
   /** For every line of the log. */
   onLog?(record: MetricsRecord): void;
   onCheckpoint?(folder: string, step: number): void;
@@ -37,7 +37,11 @@ export interface TrainResult {
  *
  * @param signal when aborted, the step under way is finished, saved, and the loop returns
  */
-export async function train(run: TrainingRun, observer: TrainObserver = {}, signal?: AbortSignal): Promise<TrainResult> {
+export async function train(
+  run: TrainingRun,
+  observer: TrainObserver = {},
+  signal?: AbortSignal,
+): Promise<TrainResult> {
   const { config, strategy, data } = run;
   mkdirSync(config.output_dir, { recursive: true });
   const log = new MetricsLog(config.output_dir, data.batchSize, data.sampler.length);
@@ -51,15 +55,19 @@ export async function train(run: TrainingRun, observer: TrainObserver = {}, sign
       const batch = data.batch(step);
       const loaded = performance.now();
       const done = strategy.update(step, batch);
-      return { report: done, times: { data: (loaded - started) / 1e3, update: (performance.now() - loaded) / 1e3 } };
+      return {
+        report: done,
+        times: { data: (loaded - started) / 1e3, update: (performance.now() - loaded) / 1e3 },
+      };
     });
     step++;
     log.add(report, times);
-    observer.onStep?.(step, config.steps);
+    observer.onStep?.(step, config.steps, report.loss);
     // Signals and timers only get their turn between steps.
     await nextTick();
     const last = step === config.steps || signal?.aborted === true;
-    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) observer.onLog?.(log.flush(step));
+    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq))
+      observer.onLog?.(log.flush(step));
     if (config.save_checkpoint && (last || isDue(step, config.save_freq))) {
       checkpoint = saveCheckpoint(run, step);
       observer.onCheckpoint?.(checkpoint, step);

@@ -71,15 +71,27 @@ export class MetricsLog {
   /** Ends a window: its means, together with the numbers of the moment, are written and returned. */
   flush(step: number): MetricsRecord {
     const samples = step * this.samplesPerStep;
-    const means = Object.fromEntries([...this.#sums].map(([name, sum]) => [name, sum / this.#counts.get(name)!]));
-    const record = { step, samples, epochs: samples / this.samplesPerEpoch, ...means, ...this.#latest } as MetricsRecord;
+    const means = Object.fromEntries(
+      [...this.#sums].map(([name, sum]) => [name, sum / this.#counts.get(name)!]),
+    );
+    const record = {
+      step,
+      samples,
+      epochs: samples / this.samplesPerEpoch,
+      ...means,
+      ...this.#latest,
+    } as MetricsRecord;
     this.#sums.clear();
     this.#counts.clear();
     try {
       appendFileSync(this.#path, `${JSON.stringify(record)}\n`);
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      throw new CraftError(code === 'ENOSPC' ? 'DISK_FULL' : 'WRITE_FAILED', `${this.#path}: cannot be written (${code})`, { cause });
+      throw new CraftError(
+        code === 'ENOSPC' ? 'DISK_FULL' : 'WRITE_FAILED',
+        `${this.#path}: cannot be written (${code})`,
+        { cause },
+      );
     }
     return record;
   }
@@ -87,13 +99,23 @@ export class MetricsLog {
 
 /** `step:200 smpl:2K epch:0.53 loss:0.1234 … updt_s:0.012 data_s:0.001`, as LeRobot prints it. */
 export function formatRecord(record: MetricsRecord): string {
-  const parts = [`step:${compact(record.step)}`, `smpl:${compact(record.samples)}`, `epch:${record.epochs.toFixed(2)}`];
+  const parts = [
+    `step:${compact(record.step)}`,
+    `smpl:${compact(record.samples)}`,
+    `epch:${record.epochs.toFixed(2)}`,
+  ];
   for (const [metric, label, digits] of SHOWN) {
     const value = record[metric];
     if (value === undefined) continue;
-    parts.push(`${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : value.toFixed(digits)}`);
+    parts.push(
+      `${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : value.toFixed(digits)}`,
+    );
   }
-  parts.push(`lr:${record.lr.toExponential(1)}`, `updt_s:${record.update_s.toFixed(3)}`, `data_s:${record.dataloading_s.toFixed(3)}`);
+  parts.push(
+    `lr:${record.lr.toExponential(1)}`,
+    `updt_s:${record.update_s.toFixed(3)}`,
+    `data_s:${record.dataloading_s.toFixed(3)}`,
+  );
   return parts.join(' ');
 }
 

@@ -61,6 +61,9 @@ export function makeSchedule(config: SchedulerConfig | null, steps: number): opt
   const rest =
     config.type === 'constant'
       ? optim.constantSchedule()
-      : optim.linearSchedule({ numDecaySteps: config.num_decay_steps || steps, endFactor: config.decay_factor });
+      : optim.linearSchedule({
+          numDecaySteps: config.num_decay_steps || steps,
+          endFactor: config.decay_factor,
+        });
   return optim.withWarmup(rest, config.num_warmup_steps);
 }

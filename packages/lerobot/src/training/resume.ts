@@ -29,7 +29,14 @@ export const RESUME_RULES: ResumeRules = {
     'policy.tags',
     'policy.license',
   ],
-  warned: ['steps', 'optimizer', 'scheduler', 'policy.device', 'policy.optimizer_lr', 'policy.optimizer_weight_decay'],
+  warned: [
+    'steps',
+    'optimizer',
+    'scheduler',
+    'policy.device',
+    'policy.optimizer_lr',
+    'policy.optimizer_weight_decay',
+  ],
 };
 
 /**
@@ -38,13 +45,20 @@ export const RESUME_RULES: ResumeRules = {
  * @returns warnings, one line each
  * @throws ConfigError listing every field that must not change
  */
-export function checkResume(saved: PlainObject, now: PlainObject, rules: ResumeRules, source: string): string[] {
+export function checkResume(
+  saved: PlainObject,
+  now: PlainObject,
+  rules: ResumeRules,
+  source: string,
+): string[] {
   const problems: Problem[] = [];
   const warnings: string[] = [];
   for (const { field, before, after } of differences(saved, now, '')) {
     if (covers(rules.free, field)) continue;
     if (covers(rules.warned, field)) {
-      warnings.push(`${field} changes from ${show(before)} to ${show(after)}: the run continues, but not as it would have`);
+      warnings.push(
+        `${field} changes from ${show(before)} to ${show(after)}: the run continues, but not as it would have`,
+      );
       continue;
     }
     problems.push({

@@ -37,12 +37,12 @@ declare module '../tensor.js' {
     mul_(other: Scalar): this;
     /** `aten::mul_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
     mul_(other: Tensor): this;
-    /** `aten::div.Scalar(Tensor self, Scalar other) -> Tensor` */
-    div(other: Scalar): Tensor;
     /** `aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor` */
     div(other: Scalar, options?: { roundingMode?: string | null }): Tensor;
     /** `aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor` */
     div(other: Tensor, options?: { roundingMode?: string | null }): Tensor;
+    /** `aten::div.Scalar(Tensor self, Scalar other) -> Tensor` */
+    div(other: Scalar): Tensor;
     /** `aten::div.Tensor(Tensor self, Tensor other) -> Tensor` */
     div(other: Tensor): Tensor;
     /** `aten::div_.Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)` */

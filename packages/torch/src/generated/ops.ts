@@ -20,9 +20,9 @@ const MUL_SCALAR = operator('aten::mul', 'Scalar');
 const MUL_TENSOR = operator('aten::mul', 'Tensor');
 const MUL__SCALAR = operator('aten::mul_', 'Scalar');
 const MUL__TENSOR = operator('aten::mul_', 'Tensor');
-const DIV_SCALAR = operator('aten::div', 'Scalar');
 const DIV_SCALAR_MODE = operator('aten::div', 'Scalar_mode');
 const DIV_TENSOR_MODE = operator('aten::div', 'Tensor_mode');
+const DIV_SCALAR = operator('aten::div', 'Scalar');
 const DIV_TENSOR = operator('aten::div', 'Tensor');
 const DIV__SCALAR = operator('aten::div_', 'Scalar');
 const DIV__TENSOR = operator('aten::div_', 'Tensor');
@@ -489,23 +489,23 @@ export function mul_(a0?: unknown, a1?: unknown): Tensor {
     return a0 as Tensor;
 }
 
-/** `aten::div.Scalar(Tensor self, Scalar other) -> Tensor` */
-export function div(self: Tensor, other: Scalar): Tensor;
 /** `aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor` */
 export function div(self: Tensor, other: Scalar, options?: { roundingMode?: string | null }): Tensor;
 /** `aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor` */
 export function div(self: Tensor, other: Tensor, options?: { roundingMode?: string | null }): Tensor;
+/** `aten::div.Scalar(Tensor self, Scalar other) -> Tensor` */
+export function div(self: Tensor, other: Scalar): Tensor;
 /** `aten::div.Tensor(Tensor self, Tensor other) -> Tensor` */
 export function div(self: Tensor, other: Tensor): Tensor;
 export function div(a0?: unknown, a1?: unknown, a2?: unknown): Tensor {
-  if (isScalar(a1)) {
-    return wrap(native.call(DIV_SCALAR, (a0 as Tensor).h, a1));
-  }
   if (isScalar(a1) && hasKey(a2, 'roundingMode')) {
     return wrap(native.call(DIV_SCALAR_MODE, (a0 as Tensor).h, a1, (a2 as { roundingMode?: string | null } | undefined)?.roundingMode));
   }
   if (a1 instanceof Tensor && hasKey(a2, 'roundingMode')) {
     return wrap(native.call(DIV_TENSOR_MODE, (a0 as Tensor).h, (a1 as Tensor).h, (a2 as { roundingMode?: string | null } | undefined)?.roundingMode));
+  }
+  if (isScalar(a1)) {
+    return wrap(native.call(DIV_SCALAR, (a0 as Tensor).h, a1));
   }
   return wrap(native.call(DIV_TENSOR, (a0 as Tensor).h, (a1 as Tensor).h));
 }

@@ -38,7 +38,10 @@ export class MultiheadAttention extends Module {
     super();
     const { dropout = 0, bias = true, batchFirst = false } = options;
     if (embedDim % numHeads !== 0) {
-      throw new CraftError('ARGUMENT_INVALID', `embedDim ${embedDim} must be divisible by numHeads ${numHeads}`);
+      throw new CraftError(
+        'ARGUMENT_INVALID',
+        `embedDim ${embedDim} must be divisible by numHeads ${numHeads}`,
+      );
     }
     this.embedDim = embedDim;
     this.numHeads = numHeads;
@@ -87,7 +90,11 @@ export class MultiheadAttention extends Module {
   }
 
   // One additive mask that broadcasts to [N, heads, L, S].
-  private mask({ keyPaddingMask = null, attnMask = null }: AttentionMasks, query: Tensor, key: Tensor): Tensor | null {
+  private mask(
+    { keyPaddingMask = null, attnMask = null }: AttentionMasks,
+    query: Tensor,
+    key: Tensor,
+  ): Tensor | null {
     const additive = (mask: Tensor) => {
       if (mask.dtype !== 'bool') return mask;
       const zeros = ops.zeros(mask.shape, { dtype: query.dtype, device: query.device });

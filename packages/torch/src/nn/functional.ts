@@ -54,7 +54,10 @@ export function scaledDotProductAttention(
 ): Tensor {
   const { attnMask = null, dropoutP = 0, isCausal = false, scale } = options;
   if (isCausal && attnMask !== null) {
-    throw new CraftError('ARGUMENT_INVALID', 'scaledDotProductAttention: isCausal and attnMask exclude each other');
+    throw new CraftError(
+      'ARGUMENT_INVALID',
+      'scaledDotProductAttention: isCausal and attnMask exclude each other',
+    );
   }
   if (fused && scale === undefined) {
     return ops.scaledDotProductAttention(query, key, value, attnMask, dropoutP, isCausal);

@@ -67,7 +67,10 @@ export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high =
   return noGrad(() => {
     tensor.uniform_(edge(low), edge(high));
     tensor.copy_(tensor.erfinv());
-    return tensor.mul_(std * Math.SQRT2).add_(mean).clamp_(low, high);
+    return tensor
+      .mul_(std * Math.SQRT2)
+      .add_(mean)
+      .clamp_(low, high);
   });
 }
 

@@ -70,7 +70,10 @@ export abstract class Module {
 
   private named<T>(kind: abstract new (...args: never[]) => T): [string, T][] {
     return this.namedModules().flatMap(([prefix, module]) =>
-      [...module.own(kind)].map(([name, value]): [string, T] => [prefix === '' ? name : `${prefix}.${name}`, value]),
+      [...module.own(kind)].map(([name, value]): [string, T] => [
+        prefix === '' ? name : `${prefix}.${name}`,
+        value,
+      ]),
     );
   }
 
@@ -106,7 +109,10 @@ export abstract class Module {
    * @returns what did not fit (all empty when strict)
    * @throws CraftError STATE_DICT_MISMATCH naming missing, unexpected and misshaped tensors
    */
-  loadStateDict(state: ReadonlyMap<string, Tensor>, options: { strict?: boolean; source?: string } = {}): LoadReport {
+  loadStateDict(
+    state: ReadonlyMap<string, Tensor>,
+    options: { strict?: boolean; source?: string } = {},
+  ): LoadReport {
     const own = this.stateDict();
     const report: LoadReport = {
       missing: [...own.keys()].filter((name) => !state.has(name)),
@@ -147,7 +153,9 @@ export abstract class Module {
   to(target: { device?: string; dtype?: DType }): this {
     for (const tensor of [...this.parameters(), ...this.namedBuffers().map(([, buffer]) => buffer)]) {
       const floating = tensor.isFloatingPoint;
-      const moved = noGrad(() => tensor.to({ device: target.device, dtype: floating ? target.dtype : undefined }));
+      const moved = noGrad(() =>
+        tensor.to({ device: target.device, dtype: floating ? target.dtype : undefined }),
+      );
       tensor.setData_(moved);
       moved.dispose();
     }
@@ -170,7 +178,8 @@ function refuseDifferences(report: LoadReport, source: string): void {
       report.misshaped.map(({ name, expected, found }) => `${name} ([${found}], expected [${expected}])`),
     ),
   ].filter((part) => part !== '');
-  if (parts.length > 0) throw new CraftError('STATE_DICT_MISMATCH', `${source} does not fit the model: ${parts.join('; ')}`);
+  if (parts.length > 0)
+    throw new CraftError('STATE_DICT_MISMATCH', `${source} does not fit the model: ${parts.join('; ')}`);
 }
 
 function list(what: string, names: string[]): string {

@@ -4,7 +4,9 @@ import { sumOverChunks } from './sweep.js';
 
 /** Euclidean norm of a flat buffer, accumulated in float64. */
 export function gradNorm(flat: Tensor): number {
-  return Math.sqrt(noGrad(() => sumOverChunks([flat], (piece) => piece.square().sum({ dtype: 'float64' }).item())));
+  return Math.sqrt(
+    noGrad(() => sumOverChunks([flat], (piece) => piece.square().sum({ dtype: 'float64' }).item())),
+  );
 }
 
 /** The factor that brings a gradient of norm `totalNorm` to at most `maxNorm`: min(1, maxNorm / (totalNorm + 1e-6)), as PyTorch. */

@@ -124,7 +124,10 @@ export class GradBuffer {
     this.flat = parameters.zeros();
     this.#views = entries.map((entry) => parameters.view(this.flat, entry).keep());
     this.reached = entries.map(() => false);
-    this.#id = native.gradBufferCreate(handles(entries.map((entry) => entry.parameter)), handles(this.#views));
+    this.#id = native.gradBufferCreate(
+      handles(entries.map((entry) => entry.parameter)),
+      handles(this.#views),
+    );
   }
 
   /** The gradient of one parameter, in its shape (a view). */
@@ -138,11 +141,13 @@ export class GradBuffer {
     this.reached.fill(false);
   }
 
-  /** Runs `body`, whose backward passes accumulate into this buffer. */
+  /** Runs `body`, whose backward passes accumulate into this buffer. Synchronous functions only; buffers do not nest. */
   collect<T>(body: () => T): T {
     native.gradBufferBegin(this.#id);
     try {
-      return body();
+      const result = body();
+      if (result instanceof Promise) throw new Error('collect() needs a synchronous function');
+      return result;
     } finally {
       native.gradBufferEnd(this.#id).forEach((reached, i) => {
         if (reached) this.reached[i] = true;

@@ -17,18 +17,33 @@ export interface UpdateRun extends Run {
 }
 
 /** Counts an update for every reached parameter and joins neighbours of the same group and count into runs. */
-export function nextRuns(parameters: FlatParameters, reached: readonly boolean[], steps: number[]): UpdateRun[] {
+export function nextRuns(
+  parameters: FlatParameters,
+  reached: readonly boolean[],
+  steps: number[],
+): UpdateRun[] {
   const runs: { offset: number; length: number; group: number; step: number; end: number }[] = [];
   parameters.entries.forEach((entry, i) => {
     if (!reached[i]) return;
     steps[i]++;
     const last = runs.at(-1);
     const next = parameters.entries[i + 1]?.offset ?? parameters.size;
-    if (last !== undefined && last.end === entry.offset && last.group === entry.group && last.step === steps[i]) {
+    if (
+      last !== undefined &&
+      last.end === entry.offset &&
+      last.group === entry.group &&
+      last.step === steps[i]
+    ) {
       last.length = next - last.offset;
       last.end = next;
     } else {
-      runs.push({ offset: entry.offset, length: next - entry.offset, group: entry.group, step: steps[i], end: next });
+      runs.push({
+        offset: entry.offset,
+        length: next - entry.offset,
+        group: entry.group,
+        step: steps[i],
+        end: next,
+      });
     }
   });
   return runs;

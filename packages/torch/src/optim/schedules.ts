@@ -42,7 +42,8 @@ export function effectiveSteps(options: CosineDecayWithWarmupOptions): { warmup:
  * the cosine counts from step 0, not from the end of the warm-up, hence a small drop there.
  */
 export function cosineDecayWithWarmup(options: CosineDecayWithWarmupOptions): Schedule {
-  if (options.peakLr <= 0) throw new CraftError('SCHEDULE_INVALID', `peak_lr must be positive, found ${options.peakLr}`);
+  if (options.peakLr <= 0)
+    throw new CraftError('SCHEDULE_INVALID', `peak_lr must be positive, found ${options.peakLr}`);
   const { warmup, decay } = effectiveSteps(options);
   const end = options.decayLr / options.peakLr;
   return (step) => {

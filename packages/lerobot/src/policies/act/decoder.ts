@@ -47,7 +47,9 @@ export class ActDecoderLayer extends nn.Module {
       return seen.add(drop(feedForward(this.norm3.call(seen), this)));
     }
     const middle = this.norm1.call(own);
-    const seen = this.norm2.call(middle.add(drop(this.multiheadAttn.call(middle.add(queries), keys, values))));
+    const seen = this.norm2.call(
+      middle.add(drop(this.multiheadAttn.call(middle.add(queries), keys, values))),
+    );
     return this.norm3.call(seen.add(drop(feedForward(seen, this))));
   }
 }

@@ -32,10 +32,13 @@ export function actFeatures(config: Pick<ActConfig, 'input_features' | 'output_f
     .filter(([, { type }]) => type === 'VISUAL')
     .map(([name, { shape }]) => ({ name, shape }));
   if (action === undefined) {
-    throw refuse('policy.output_features: ACT needs "action" of type ACTION; map the dataset\'s name with --rename_map');
+    throw refuse(
+      'policy.output_features: ACT needs "action" of type ACTION; map the dataset\'s name with --rename_map',
+    );
   }
   if (state === undefined && environment === undefined && cameras.length === 0) {
-    const message = 'policy.input_features: ACT needs observation.state, observation.environment_state or a camera';
+    const message =
+      'policy.input_features: ACT needs observation.state, observation.environment_state or a camera';
     throw refuse(`${message}; map the dataset's names with --rename_map`);
   }
   for (const vector of [state, environment, action]) {

@@ -1,4 +1,4 @@
-import { nn, type Tensor } from '@craft-ft/torch';
+import type { nn, Tensor } from '@craft-ft/torch';
 import type { ActConfig } from './configuration.js';
 
 type Activation = (x: Tensor) => Tensor;

@@ -80,7 +80,8 @@ export class ActModel extends nn.Module {
     if (state !== undefined) this.encoderRobotStateInputProj = new nn.Linear(state.shape[0]!, dim);
     if (environment !== undefined) this.encoderEnvStateInputProj = new nn.Linear(environment.shape[0]!, dim);
     this.encoderLatentInputProj = new nn.Linear(latent, dim);
-    if (this.backbone !== null) this.encoderImgFeatInputProj = new nn.Conv2d(this.backbone.outChannels, dim, 1);
+    if (this.backbone !== null)
+      this.encoderImgFeatInputProj = new nn.Conv2d(this.backbone.outChannels, dim, 1);
     const vectors = 1 + (state === undefined ? 0 : 1) + (environment === undefined ? 0 : 1);
     this.encoder_1dFeaturePosEmbed = new nn.Embedding(vectors, dim);
     this.decoderPosEmbed = new nn.Embedding(chunk, dim);
@@ -123,7 +124,8 @@ export class ActModel extends nn.Module {
     const { state, environment, cameras } = this.features;
     const vectors = [this.encoderLatentInputProj.call(latent)];
     if (state !== undefined) vectors.push(this.encoderRobotStateInputProj!.call(batch[state.name]!));
-    if (environment !== undefined) vectors.push(this.encoderEnvStateInputProj!.call(batch[environment.name]!));
+    if (environment !== undefined)
+      vectors.push(this.encoderEnvStateInputProj!.call(batch[environment.name]!));
     const groups: Tokens[] = [
       { values: stack(vectors, 1), positions: this.encoder_1dFeaturePosEmbed.weight },
       ...cameras.map(({ name }) => this.cameraTokens(batch[name]!)),

@@ -1,6 +1,9 @@
 import { arange, cat, noGrad, ones, scope, stack, type Tensor, tensor } from '@craft-ft/torch';
 
-const TEMPERATURE = 10_000;
+/** Dimensions come in pairs of sine and cosine with the same wavelength (over 2π). */
+function wavelength(d: number, dimension: number): number {
+  return 10_000 ** ((2 * Math.floor(d / 2)) / dimension);
+}
 
 /**
  * Sinusoidal position embeddings `[positions, dimension]` of Vaswani et al. (2017): sin(p / 10000^(2i/d)) at even, cos at odd
@@ -10,7 +13,7 @@ export function sinusoidalPositions(positions: number, dimension: number): Tenso
   const table = new Float32Array(positions * dimension);
   for (let p = 0; p < positions; p++) {
     for (let d = 0; d < dimension; d++) {
-      const angle = p / TEMPERATURE ** ((2 * Math.floor(d / 2)) / dimension);
+      const angle = p / wavelength(d, dimension);
       table[p * dimension + d] = d % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
     }
   }
@@ -24,15 +27,18 @@ export function sinusoidalPositions(positions: number, dimension: number): Tenso
 export function gridPositions(height: number, width: number, dimension: number, device: string): Tensor {
   return scope(() =>
     noGrad(() => {
-      const frequency = arange(dimension, { device })
-        .div(2, { roundingMode: 'floor' })
-        .mul(2)
-        .to({ dtype: 'float32' })
-        .div(dimension);
-      const divisor = frequency.mul(Math.log(TEMPERATURE)).exp();
+      const divisor = tensor(
+        Float32Array.from({ length: dimension }, (_, d) => wavelength(d, dimension)),
+        { device },
+      );
       const axis = (size: number) => {
         const steps = arange(1, size + 1, 1, { dtype: 'float32', device });
-        const angles = steps.div(size + 1e-6).mul(2 * Math.PI).unsqueeze(1).div(divisor).view([size, -1, 2]);
+        const angles = steps
+          .div(size + 1e-6)
+          .mul(2 * Math.PI)
+          .unsqueeze(1)
+          .div(divisor)
+          .view([size, -1, 2]);
         return stack([angles.select(2, 0).sin(), angles.select(2, 1).cos()], 2).view([size, dimension]);
       };
       const grid = ones([height, width, 1], { device });

@@ -1,4 +1,4 @@
-import { cat, noGrad, scope, type Tensor } from '@craft-ft/torch';
+import { cat, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
 
 /**
  * Averages what overlapping chunks predict for the same moment, with weight exp(−coefficient · i) for the i-th oldest prediction
@@ -41,12 +41,29 @@ export class TemporalEnsemble {
     return scope(() =>
       noGrad(() => {
         const merged = this.#merge(chunk);
-        const last = chunk.size(1) - 1;
+        const [, ...later] = this.#countsWith(chunk.size(1));
         this.#averages?.dispose();
-        this.#averages = merged.narrow(1, 1, last).clone().keep();
-        this.#counts = [...this.#counts.slice(1), ...(this.#counts.length === 0 ? Array(last).fill(1) : [1])];
+        this.#averages = merged.narrow(1, 1, later.length).clone().keep();
+        this.#counts = later;
         return merged.select(1, 0).clone();
       }),
     );
+  }
+
+  /** The chunk averaged with what is known about the same moments; its last step is new. */
+  #merge(chunk: Tensor): Tensor {
+    if (this.#averages === null) return chunk;
+    const known = this.#counts.length;
+    const column = (values: number[]) =>
+      tensor(values, { device: chunk.device, dtype: chunk.dtype, shape: [values.length, 1] });
+    const before = column(this.#counts.map((count) => this.#sums[count - 1]! / this.#sums[count]!));
+    const share = column(this.#counts.map((count) => this.#weights[count]! / this.#sums[count]!));
+    const averages = this.#averages.mul(before).add(chunk.narrow(1, 0, known).mul(share));
+    return cat([averages, chunk.narrow(1, known, 1)], 1);
+  }
+
+  #countsWith(chunkSize: number): number[] {
+    if (this.#averages === null) return Array<number>(chunkSize).fill(1);
+    return [...this.#counts.map((count) => count + 1), 1];
   }
 }

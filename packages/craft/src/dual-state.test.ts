@@ -1,0 +1,61 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { craftConfigSchema } from './config.js';
+import { type DualSettings, DualState } from './dual-state.js';
+
+const settings: DualSettings = {
+  ...craftConfigSchema.parse({ lambda_lr: 0.3, epsilon_start: 1, epsilon_end: 0 }),
+  steps: 10,
+};
+const roundTrip = (state: DualState) =>
+  DualState.fromJSON(JSON.parse(JSON.stringify(state)), 'craft_state.json');
+
+describe('DualState', () => {
+  test('updates return a new state; λ and ε follow the schedule over the steps of the run', () => {
+    const start = DualState.initial(1);
+    const next = start.update(5, 2, settings);
+    expect(start.toJSON()).toEqual({ lambda: 1, epsilon: null, updates: 0, baselineLoss: null });
+    expect(next.toJSON()).toEqual({ lambda: 1.45, epsilon: 0.5, updates: 1, baselineLoss: null });
+    expect(start.epsilonAt(5, { ...settings, epsilon_decay_steps: 5 })).toBe(0);
+  });
+
+  test('a relative ε multiplies the starting loss, which must be known and positive', () => {
+    const relative: DualSettings = { ...settings, epsilon_mode: 'relative' };
+    expect(DualState.initial(1).withBaseline(0.2).epsilonAt(5, relative)).toBeCloseTo(0.1, 15);
+    const refused = expect.objectContaining({ code: 'EPSILON_BASELINE' });
+    expect(() => DualState.initial(1).epsilonAt(5, relative)).toThrow(refused);
+    for (const loss of [0, -1, Number.NaN, Infinity]) {
+      expect(() => DualState.initial(1).withBaseline(loss)).toThrow(refused);
+    }
+  });
+
+  test('a run that was saved and loaded goes on with the very same numbers', () => {
+    const loss = fc.double({ min: 0, max: 5, noNaN: true });
+    fc.assert(
+      fc.property(fc.array(loss, { maxLength: 10 }), fc.nat(10), (losses, stop) => {
+        let [straight, resumed] = [
+          DualState.initial(1).withBaseline(0.7),
+          DualState.initial(1).withBaseline(0.7),
+        ];
+        losses.forEach((value, step) => {
+          straight = straight.update(step, value, settings);
+          if (step === stop) resumed = roundTrip(resumed);
+          resumed = resumed.update(step, value, settings);
+        });
+        expect(roundTrip(resumed)).toStrictEqual(straight);
+      }),
+    );
+  });
+
+  test.each([
+    ['lambda', { lambda: -1, epsilon: null, updates: 0, baselineLoss: null }],
+    ['updates', { lambda: 1, epsilon: null, baselineLoss: null }],
+    ['state', 'λ'],
+  ])('a damaged file is refused, naming %s', (field, value) => {
+    const error = {
+      code: 'CRAFT_STATE_INVALID',
+      message: expect.stringMatching(`craft_state.json.*${field}`),
+    };
+    expect(() => DualState.fromJSON(value, 'craft_state.json')).toThrow(expect.objectContaining(error));
+  });
+});

@@ -1,0 +1,96 @@
+import { CraftError } from '@craft-ft/torch';
+import type { FeatureType, PolicyFeature, PolicyFeatures } from '../configs/features.js';
+import type { PolicyConfig } from './registry.js';
+
+/** What a policy has to know about a feature of a dataset; see `LeRobotDataset.features`. */
+export interface FeatureSource {
+  readonly dtype: string;
+  /** Of one frame; images `[height, width, channels]` or `[channels, height, width]`. */
+  readonly shape: readonly number[];
+  readonly names: unknown;
+}
+
+/** Features of a dataset by policy key. */
+export type FeatureSources = Readonly<Record<string, FeatureSource>>;
+
+function featureType(key: string): FeatureType | undefined {
+  if (key === 'observation.state') return 'STATE';
+  if (key === 'observation.environment_state') return 'ENV';
+  if (key === 'observation.image' || key.startsWith('observation.images.')) return 'VISUAL';
+  return key === 'action' ? 'ACTION' : undefined;
+}
+
+// Policies see images channels first, whatever the dataset says.
+function imageShape(key: string, { shape, names }: FeatureSource): number[] {
+  if (shape.length !== 3) {
+    throw new CraftError(
+      'POLICY_FEATURES',
+      `"${key}" is a camera of shape [${shape}]; expected three dimensions`,
+    );
+  }
+  const [first = 0, second = 0, third = 0] = shape;
+  const last = Array.isArray(names) ? /^channels?$/.test(String(names[2])) : first > 4;
+  return last ? [third, first, second] : [first, second, third];
+}
+
+/**
+ * The features of a dataset that policies know by name: `observation.state`, `observation.environment_state`, `observation.images.*`
+ * (and `observation.image`), `action`.
+ *
+ * @param options.cameras whether to include cameras. Default false: policies are trained without images unless their
+ * configuration names them
+ * @throws CraftError `POLICY_FEATURES` for a camera whose shape is no image's
+ */
+export function datasetPolicyFeatures(
+  sources: FeatureSources,
+  options: { cameras?: boolean } = {},
+): { inputs: PolicyFeatures; outputs: PolicyFeatures } {
+  const inputs: PolicyFeatures = {};
+  const outputs: PolicyFeatures = {};
+  for (const [key, source] of Object.entries(sources)) {
+    const type = featureType(key);
+    if (type === undefined || (type === 'VISUAL' && options.cameras !== true)) continue;
+    const shape = type === 'VISUAL' ? imageShape(key, source) : [...source.shape];
+    (type === 'ACTION' ? outputs : inputs)[key] = { type, shape };
+  }
+  return { inputs, outputs };
+}
+
+/**
+ * Fills empty `input_features` and `output_features` from a dataset, and checks that the dataset has the others.
+ *
+ * @param where names the dataset in messages. Default `the dataset`
+ * @throws CraftError `POLICY_FEATURES` naming every feature that the dataset lacks or has in another shape
+ */
+export function withDatasetFeatures<C extends PolicyConfig>(
+  config: C,
+  sources: FeatureSources,
+  where = 'the dataset',
+): C {
+  const { inputs, outputs } = datasetPolicyFeatures(sources);
+  const filled = {
+    ...config,
+    input_features: isEmpty(config.input_features) ? inputs : config.input_features,
+    output_features: isEmpty(config.output_features) ? outputs : config.output_features,
+  };
+  const wanted = Object.entries({ ...filled.input_features, ...filled.output_features });
+  const problems = wanted.flatMap(([key, feature]) => mismatch(key, feature, sources) ?? []);
+  if (problems.length === 0) return filled;
+  const has = Object.keys(sources).join(', ');
+  throw new CraftError(
+    'POLICY_FEATURES',
+    `${where} does not fit the policy: ${problems.join('; ')}; the dataset has ${has} (--rename_map gives them other names)`,
+  );
+}
+
+function mismatch(key: string, { type, shape }: PolicyFeature, sources: FeatureSources): string | undefined {
+  const source = sources[key];
+  if (source === undefined) return `"${key}" is missing`;
+  const found = type === 'VISUAL' ? imageShape(key, source) : source.shape;
+  const same = found.length === shape.length && found.every((size, i) => size === shape[i]);
+  return same ? undefined : `"${key}" has shape [${found}], the policy's is [${shape}]`;
+}
+
+function isEmpty(features: PolicyFeatures): boolean {
+  return Object.keys(features).length === 0;
+}

@@ -1,0 +1,80 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { DatasetConfig } from '../configs/dataset.js';
+import { LeRobotDataset } from '../datasets/dataset.js';
+import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
+import type { RenameMap } from '../datasets/rename.js';
+import { type FeatureSources, withDatasetFeatures } from '../policies/features.js';
+import { type PolicyConfig, policyDeltaIndices } from '../policies/registry.js';
+
+/** What of a dataset to open. */
+export type DatasetChoice = Pick<DatasetConfig, 'repo_id' | 'root' | 'episodes' | 'exclude_episodes'>;
+
+/** The folder a dataset lies in: `root`, else `$HF_LEROBOT_HOME/<repo_id>` (default `~/.cache/huggingface/lerobot`). */
+export function datasetFolder(choice: DatasetChoice): string {
+  if (choice.root !== null) return choice.root;
+  const cache = process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface');
+  return join(process.env.HF_LEROBOT_HOME ?? join(cache, 'lerobot'), choice.repo_id);
+}
+
+/**
+ * Opens a dataset with the windows a policy needs, loading only the features it uses.
+ *
+ * @param policy with its features filled in
+ * @throws CraftError POLICY_FEATURES listing what the dataset lacks or has in another shape
+ */
+export async function openPolicyDataset(
+  choice: DatasetChoice,
+  policy: PolicyConfig,
+  renameMap: RenameMap,
+  toleranceS: number,
+): Promise<LeRobotDataset> {
+  const root = datasetFolder(choice);
+  const metadata = await LeRobotDatasetMetadata.load(root);
+  withDatasetFeatures(policy, renamedFeatures(metadata, renameMap), root);
+  const outputs = Object.keys(policy.output_features);
+  const deltas = policyDeltaIndices(policy);
+  const window = (indices: number[] | null) => indices?.map((index) => index / metadata.fps);
+  const windows = [
+    ...Object.keys(policy.input_features).map((key) => [key, window(deltas.observation)] as const),
+    ...outputs.map((key) => [key, window(deltas.action)] as const),
+  ].filter((entry): entry is readonly [string, number[]] => entry[1] !== undefined);
+  return LeRobotDataset.open({
+    root,
+    repoId: choice.repo_id,
+    episodes: chosenEpisodes(choice, metadata),
+    deltaTimestamps: Object.fromEntries(windows),
+    renameMap: presentIn(metadata, renameMap),
+    keys: [...Object.keys(policy.input_features), ...outputs],
+    toleranceS,
+  });
+}
+
+function chosenEpisodes(choice: DatasetChoice, metadata: LeRobotDatasetMetadata): number[] | undefined {
+  const excluded = choice.exclude_episodes;
+  if (excluded === null) return choice.episodes ?? undefined;
+  const all = choice.episodes ?? metadata.episodes.map((episode) => episode.episodeIndex);
+  return all.filter((episode) => !excluded.includes(episode));
+}
+
+// One map serves the task's dataset and the anchors', whose own keys may need none of it.
+function presentIn(metadata: LeRobotDatasetMetadata, renameMap: RenameMap): RenameMap {
+  const used = Object.entries(renameMap).filter(([key]) => metadata.features[key] !== undefined);
+  return used.length === 0 && Object.keys(renameMap).length > 0 && renamedAlready(metadata, renameMap)
+    ? {}
+    : renameMap;
+}
+
+function renamedAlready(metadata: LeRobotDatasetMetadata, renameMap: RenameMap): boolean {
+  return Object.values(renameMap).every((key) => metadata.features[key] !== undefined);
+}
+
+/** A dataset's features by policy key, without opening its frames. */
+export function renamedFeatures(metadata: LeRobotDatasetMetadata, renameMap: RenameMap): FeatureSources {
+  return Object.fromEntries(
+    Object.entries(metadata.features).map(([key, { dtype, shape, names }]) => [
+      renameMap[key] ?? key,
+      { dtype, shape, names },
+    ]),
+  );
+}
