@@ -20,10 +20,7 @@ const NOT_YET_TITLE = 'LeRobot flags without effect here: accepted with the valu
 export function trainHelp(table: FlagTable, width = 80): string {
   const lines = INTRO.flatMap((line) => wrap(line, width, /^Usage|^ {7}/.test(line) ? 11 : 0));
   const specials = table.special.map(({ name, type, description }) => entry(name, type, description, width));
-  lines.push('', 'Files', ...specials.flat());
-  for (const [title, fields] of sections(table.fields)) {
-    lines.push('', ...wrap(title, width, 2), ...fields.flatMap((field) => fieldEntry(field, width)));
-  }
+  lines.push('', 'Files', ...specials.flat(), ...fieldLines(table, width));
   lines.push('', ...wrap(NOT_YET_TITLE, width, 2));
   for (const { flag, off, reason, keep } of table.notYet) {
     if (keep) continue;
@@ -32,6 +29,20 @@ export function trainHelp(table: FlagTable, width = 80): string {
     lines.push(...entry(flag, values, reason, width));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** Help of a command that has nothing but fields: usage, one sentence, and every flag. */
+export function fieldsHelp(command: string, about: string, table: FlagTable, width = 80): string {
+  const usage = `Usage: ${command} [--FLAG=VALUE ...]`;
+  return `${[usage, '', ...wrap(about, width, 0), ...fieldLines(table, width)].join('\n')}\n`;
+}
+
+function fieldLines(table: FlagTable, width: number): string[] {
+  return [...sections(table.fields)].flatMap(([title, fields]) =>
+    fields.length === 0
+      ? []
+      : ['', ...wrap(title, width, 2), ...fields.flatMap((field) => fieldEntry(field, width))],
+  );
 }
 
 /** Fields under their headings, in order: the top level, then one section per group and per choice of a group. */

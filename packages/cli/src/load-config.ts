@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   ConfigError,
   findPolicyDir,
@@ -29,8 +29,8 @@ export interface TrainRequest {
   config: CraftTrainConfig;
   /** Checkpoint folder (`RUN/checkpoints/000500`, links resolved) to continue from, or null for a new run. */
   resumeFrom: string | null;
-  /** With `resumeFrom`: the checkpoint's own `train_config.json` as it was read, to compare `config` with. */
-  saved: PlainObject | null;
+  /** With `resumeFrom`: the checkpoint's own configuration without the flags, to compare `config` with. */
+  saved: CraftTrainConfig | null;
   /** LeRobot flags that were given and change nothing here, one line per reason, to be shown once. */
   ignored: string[];
 }
@@ -47,7 +47,7 @@ export function loadTrainConfig(argv: readonly string[], now: Date = new Date())
   const flags = all.filter(({ name }) => name !== 'config_path' && name !== 'policy.path');
   const file = configFile(all);
   const { tree, checkpoint } = file === null ? { tree: {}, checkpoint: null } : readConfigFile(file);
-  const saved = structuredClone(tree);
+  const started = structuredClone(tree);
   // A run's own file says how that run was started, not how this one is.
   if (checkpoint !== null) delete tree.resume;
   loadPolicy(tree, special(all, 'policy.path'));
@@ -57,11 +57,9 @@ export function loadTrainConfig(argv: readonly string[], now: Date = new Date())
   if (resumeFrom !== null && !flags.some(({ name }) => name === 'output_dir')) {
     tree.output_dir = dirname(dirname(resumeFrom));
   }
-  return {
-    ...resolveTrainConfig(tree, craftTrainSpec, now),
-    resumeFrom,
-    saved: resumeFrom === null ? null : saved,
-  };
+  // Resolved like the other, so that a field which the file leaves out is compared by its default.
+  const saved = resumeFrom === null ? null : resolveTrainConfig(started, craftTrainSpec, now).config;
+  return { ...resolveTrainConfig(tree, craftTrainSpec, now), resumeFrom, saved };
 }
 
 /** `--resume RUN` means `--resume=true --config_path=RUN`. */
@@ -108,6 +106,11 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   const inCheckpoint = basename(folder) === 'pretrained_model' && basename(file) === 'train_config.json';
   const craftFile = join(folder, CRAFT_CONFIG_FILE);
   if (inCheckpoint && existsSync(craftFile)) tree.craft = readJsonObject(craftFile);
+  else if (inCheckpoint && existsSync(join(dirname(folder), 'training_state', 'craft_state.json'))) {
+    // Going on without it would be plain fine-tuning, without a word.
+    const message = `${craftFile} is missing, but the run was trained with CRaFT: restore the file`;
+    throw new CraftError('CONFIG_UNREADABLE', message);
+  }
   return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
 }
 
@@ -130,8 +133,8 @@ function loadPolicy(tree: PlainObject, flag: string | null): void {
   if (path === null) return;
   const dir = findPolicyDir(path);
   const policy = readJsonObject(join(dir, 'config.json'));
-  // Where the old policy was published says nothing about this run.
-  const fresh = { push_to_hub: false, pretrained_path: resolve(dir) };
+  // Where the old policy was published says nothing about this run; `last` is somewhere else tomorrow.
+  const fresh = { push_to_hub: false, pretrained_path: realpathSync(dir) };
   tree.policy = { ...policy, ...fresh, ...(flag === null ? beside : {}) };
 }
 

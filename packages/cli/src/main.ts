@@ -19,6 +19,10 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     about: 'train or fine-tune a policy, with or without CRaFT (craft train --help lists every flag)',
     load: async () => (await import('./commands/train.js')).trainCommand,
   },
+  'eval-loss': {
+    about: "a policy's loss on every frame of a dataset: how much was forgotten, without a robot",
+    load: async () => (await import('./commands/eval-loss.js')).evalLossCommand,
+  },
   quickstart: {
     about: 'make a small dataset and train on it, to see everything work',
     load: async () => (await import('./commands/quickstart.js')).quickstartCommand,
@@ -64,7 +68,7 @@ async function dispatch([name, ...rest]: readonly string[], output: Output): Pro
   }
   const { about, load } = COMMANDS[name]!;
   const wantsHelp = rest.includes('--help') || rest.includes('-h');
-  if (wantsHelp && name !== 'train') {
+  if (wantsHelp && (name === 'quickstart' || name === 'info')) {
     output.out(`Usage: craft ${name}\n\n${about}\n`);
     return 0;
   }

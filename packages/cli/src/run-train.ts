@@ -53,6 +53,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   const run = await prepareTraining(plain, {
     resumeFrom,
     onInfo: (line) => output.out(`${line}\n`),
+    onWarning: warn,
     ...(craft.enabled
       ? {
           makeStrategy: (context) => makeCraft(context, config),
@@ -60,6 +61,12 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
         }
       : {}),
   });
+  if (run.startStep >= plain.steps) {
+    output.err(
+      `craft: already at step ${run.startStep}, steps=${plain.steps}: nothing to do; raise --steps to go on\n`,
+    );
+    return 0;
+  }
   output.out(
     `${run.strategy.name}, steps ${run.startStep + 1} to ${plain.steps}, into ${plain.output_dir}\n`,
   );

@@ -49,7 +49,7 @@ export function parseHistory(text: string, source: string): RetentionRecord[] {
     );
   }
   return rows.map((row, i) => {
-    const values = row.split(',').map(Number);
+    const values = row.split(',').map((cell) => (cell === '' ? Number.NaN : Number(cell)));
     if (values.length !== COLUMNS.length || values.some(Number.isNaN)) {
       throw new CraftError(
         'CRAFT_STATE_INVALID',

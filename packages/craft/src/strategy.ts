@@ -94,22 +94,22 @@ export class CraftStrategy implements UpdateStrategy {
       requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
       return { loss, gradNorm, lr, metrics };
     }
-    const retentionLoss = this.#retention(step);
-    const record = this.#operate(step, loss, retentionLoss);
+    const retention = this.#retention(step);
+    const record = this.#operate(step, loss, retention.loss);
     const { gradNorm, lr } = optimization.apply(step, this.#merged(), record.norm);
     this.#history.push(record.entry);
     const { step: _, task_loss: __, ...latest } = record.entry;
-    return { loss, gradNorm, lr, metrics, latest };
+    return { loss, gradNorm, lr, metrics: { ...metrics, ...prefixed(retention.metrics) }, latest };
   }
 
   // Forward and backward on the anchors of this step.
-  #retention(step: number): number {
+  #retention(step: number): { loss: number; metrics: Record<string, number> } {
     const { policy, anchors, config } = this.#parts;
     this.#retain.zero();
     return scope(() => {
       const batch = anchors.batch(step / config.retention_freq);
       const forward = () => computeRetentionLoss(policy, batch);
-      return lossAndGradient(forward, this.#retain, `step ${step + 1}: retention loss`).loss;
+      return lossAndGradient(forward, this.#retain, `step ${step + 1}: retention loss`);
     });
   }
 
@@ -208,6 +208,11 @@ export class CraftStrategy implements UpdateStrategy {
       `${conflicts} of ${rows.length} retention steps in conflict; mean cosine ${mean(rows.map((row) => row.grad_cos)).toFixed(3)}`,
     ];
   }
+}
+
+// The parts of the retention loss, told apart from those of the task loss.
+function prefixed(metrics: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`retention_${name}`, value]));
 }
 
 function parseJson(text: string): unknown {

@@ -83,9 +83,7 @@ class RefuseGradient : public torch::autograd::FunctionPostHook {
 static variable_list tensorsArg(const CallArgs& args, size_t i) {
   variable_list tensors;
   if (!args.has(i)) return tensors;
-  for (int64_t handle : toInts(args.env, args[i])) {
-    tensors.push_back(handle < 0 ? at::Tensor() : args.state->tensors.get(handle));
-  }
+  for (int64_t handle : toInts(args.env, args[i])) tensors.push_back(args.state->tensors.get(handle));
   return tensors;
 }
 
@@ -136,7 +134,8 @@ CRAFT_FUNCTION(gradSequence) {
 }
 
 CRAFT_FUNCTION(getGrad) {
-  const at::Tensor& gradient = tensorArg(args, 0).grad();
+  // Not grad(), which prints a warning when the tensor is no leaf.
+  const at::Tensor& gradient = tensorArg(args, 0).mutable_grad();
   return gradient.defined() ? newTensor(args, gradient) : undefined(args.env);
 }
 CRAFT_FUNCTION(setGrad) {

@@ -9,8 +9,7 @@ namespace craft {
 
 CallArgs::CallArgs(napi_env env, napi_callback_info info) : env(env) {
   void* data = nullptr;
-  check(napi_get_cb_info(env, info, &count, values.data(), nullptr, nullptr), "arguments");
-  check(napi_get_instance_data(env, &data), "instance data");
+  check(napi_get_cb_info(env, info, &count, values.data(), nullptr, &data), "arguments");
   state = static_cast<Env*>(data);
   if (state == nullptr) throw NapiFailure("no environment");
   if (count > kMaxArgs) throw NapiFailure("too many arguments");
@@ -164,8 +163,11 @@ void throwCurrentException(Env* state, const std::string& context) {
 }
 
 void exportFunction(napi_env env, napi_value exports, const char* name, napi_callback callback) {
+  void* state = nullptr;
+  check(napi_get_instance_data(env, &state), "instance data");
   napi_value function;
-  check(napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function), name);
+  // The state comes along with every call, which is cheaper than asking for it.
+  check(napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, state, &function), name);
   check(napi_set_named_property(env, exports, name, function), name);
 }
 

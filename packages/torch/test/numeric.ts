@@ -10,18 +10,19 @@ export function numbers(count: number, low = -1, high = 1, seed = 1): Float64Arr
   });
 }
 
-/** Fails unless the largest difference is at most `tolerance` times the largest expected value (or 1, if that is larger). */
-export function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-5): void {
+function values(x: Tensor): number[] {
+  return Array.from(x.to('float64').toTypedArray() as Float64Array);
+}
+
+/** Fails unless the largest difference is at most `tolerance` times the largest expected value, or times `least` if that is larger. */
+export function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-5, least = 1): void {
   expect(actual.shape).toEqual(expected.shape);
-  const a = actual.to('float64').toTypedArray();
-  const b = expected.to('float64').toTypedArray();
-  const scale = b.reduce((most: number, value) => Math.max(most, Math.abs(Number(value))), 1);
-  a.forEach((value: number | bigint, i: number) => {
-    const difference = Math.abs(Number(value) - Number(b[i]));
-    if (!(difference <= tolerance * scale)) {
-      throw new Error(
-        `element ${i}: ${value}, expected ${b[i]} (difference ${difference}, tolerance ${tolerance * scale})`,
-      );
+  const wanted = values(expected);
+  const limit = tolerance * wanted.reduce((most, value) => Math.max(most, Math.abs(value)), least);
+  values(actual).forEach((value, i) => {
+    const difference = Math.abs(value - wanted[i]);
+    if (difference > limit || Number.isNaN(difference)) {
+      throw new Error(`element ${i}: ${value}, expected ${wanted[i]} (difference ${difference}, limit ${limit})`);
     }
   });
 }

@@ -1,4 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, freemem, release, totalmem, type } from 'node:os';
+import { dirname, join } from 'node:path';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { Output } from '../main.js';
 import { UsageError } from '../usage.js';
 import { packageVersion } from '../version.js';
@@ -6,10 +9,16 @@ import { packageVersion } from '../version.js';
 /** A line of `craft info`: what and its value. */
 export type Fact = readonly [name: string, value: string];
 
-/** `craft info`: what to put into a bug report. */
+/** Below this a matrix product does not run on a tuned BLAS, and training is many times slower than it could be. */
+const SLOW_GFLOPS_PER_THREAD = 5;
+
+/** `craft info`: what to put into a bug report. Fails, after printing the rest, where libtorch cannot be loaded. */
 export async function infoCommand(argv: readonly string[], output: Output): Promise<number> {
   if (argv.length > 0) throw new UsageError(`craft info takes no arguments, found ${argv[0]}`);
   output.out(formatFacts(hostFacts()));
+  const { facts, warnings } = await libtorchFacts();
+  output.out(formatFacts(facts));
+  for (const warning of warnings) output.err(`craft: warning: ${warning}\n`);
   return 0;
 }
 
@@ -25,8 +34,62 @@ export function hostFacts(): Fact[] {
   ];
 }
 
+async function libtorchFacts(): Promise<{ facts: Fact[]; warnings: string[] }> {
+  const torch = await import('@craft-ft/torch');
+  const threads = torch.getNumThreads();
+  const gflops = matrixProductSpeed(torch);
+  const devices = Array.from({ length: torch.cudaDeviceCount() }, (_, i) => `cuda:${i}`);
+  const facts: Fact[] = [
+    ['libtorch', `${torch.libtorchVersion()}, ${libtorchSource(torch.addonPath)}`],
+    ['addon', torch.addonPath],
+    ['threads', String(threads)],
+    ['matrix product', `${gflops.toFixed(0)} GFLOP/s (1024×1024 float32)`],
+    ['devices', ['cpu', ...devices].join(', ')],
+    [
+      'fused attention',
+      torch.hasOperator('scaled_dot_product_attention') ? 'yes' : 'composed (libtorch before 2.0)',
+    ],
+  ];
+  const slow = gflops < SLOW_GFLOPS_PER_THREAD * threads;
+  const remedy = 'on Debian and Ubuntu install libopenblas0-pthread';
+  return {
+    facts,
+    warnings: slow ? [`the matrix product is slow (${gflops.toFixed(1)} GFLOP/s): ${remedy}`] : [],
+  };
+}
+
+// Set-up writes where libtorch came from beside the addon.
+function libtorchSource(addon: string): string {
+  const file = join(dirname(addon), 'libtorch.json');
+  if (!existsSync(file)) return 'of unknown origin (no libtorch.json beside the addon)';
+  try {
+    const { libDir, why } = JSON.parse(readFileSync(file, 'utf8')) as { libDir: string; why: string };
+    return `${libDir} (${why})`;
+  } catch (cause) {
+    throw new CraftError('CONFIG_UNREADABLE', `${file}: not readable as JSON; run npm run setup again`, {
+      cause,
+    });
+  }
+}
+
+/** GFLOP/s of a 1024×1024 float32 matrix product: the best of several, since other programs take time too. */
+function matrixProductSpeed(torch: typeof import('@craft-ft/torch')): number {
+  const n = 1024;
+  return torch.scope(() => {
+    const [a, b] = [torch.rand([n, n]), torch.rand([n, n])];
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 6; i++) {
+      const start = performance.now();
+      a.matmul(b).dispose();
+      best = Math.min(best, performance.now() - start);
+    }
+    return (2 * n ** 3) / (best * 1e6);
+  });
+}
+
 /** Names padded to one column. */
 export function formatFacts(facts: readonly Fact[]): string {
-  const width = Math.max(...facts.map(([name]) => name.length));
-  return facts.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+  return facts.map(([name, value]) => `${name.padEnd(NAME_WIDTH)}  ${value}\n`).join('');
 }
+
+const NAME_WIDTH = 'fused attention'.length;

@@ -81,6 +81,13 @@ export const trainConfigSchema = z.strictObject({
       "How the learning rate changes over the run. null: constant. Not given: the policy's preset.",
     defaultText: "the policy's preset",
   }),
+  normalization_stats: z
+    .enum(['checkpoint', 'dataset'])
+    .default('checkpoint')
+    .describe(
+      'Statistics that a policy from --policy.path normalises by. checkpoint: its own, so that inputs and actions keep ' +
+        'their meaning; dataset: those of the new data, as LeRobot does. A new policy always takes the data it starts with.',
+    ),
   rename_map: z
     .record(z.string(), z.string())
     .default({})

@@ -1,5 +1,6 @@
 import { CraftError } from '@craft-ft/torch';
 import type { FeatureType, PolicyFeature, PolicyFeatures } from '../configs/features.js';
+import { isBookkeeping } from '../datasets/info.js';
 import type { PolicyConfig } from './registry.js';
 
 /** What a policy has to know about a feature of a dataset; see `LeRobotDataset.features`. */
@@ -75,8 +76,12 @@ export function withDatasetFeatures<C extends PolicyConfig>(
   };
   const wanted = Object.entries({ ...filled.input_features, ...filled.output_features });
   const problems = wanted.flatMap(([key, feature]) => mismatch(key, feature, sources) ?? []);
+  if (isEmpty(filled.input_features)) problems.push('"observation.state" is missing');
+  if (isEmpty(filled.output_features)) problems.push('"action" is missing');
   if (problems.length === 0) return filled;
-  const has = Object.keys(sources).join(', ');
+  const has = Object.keys(sources)
+    .filter((key) => !isBookkeeping(key))
+    .join(', ');
   throw new CraftError(
     'POLICY_FEATURES',
     `${where} does not fit the policy: ${problems.join('; ')}; the dataset has ${has} (--rename_map gives them other names)`,

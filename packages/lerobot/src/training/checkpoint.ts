@@ -1,13 +1,26 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
 import type { Policy } from '../policies/policy.js';
 import { savePolicy } from '../policies/pretrained.js';
 import type { PolicyProcessors } from '../processors/index.js';
+import type { MetricsLog } from './metrics-log.js';
 import type { Optimization } from './optimization.js';
 import { restoreRngState, rngStateTensors } from './rng-state.js';
 import type { UpdateStrategy } from './strategy.js';
+
+/** The log's unfinished window; not LeRobot's, which ignores it. */
+const METRICS_FILE = 'metrics_state.json';
 
 /** The parts of a run that a checkpoint holds. */
 export interface RunState {
@@ -16,6 +29,7 @@ export interface RunState {
   processors: PolicyProcessors;
   optimization: Optimization;
   strategy: UpdateStrategy;
+  metrics: MetricsLog;
   /** Files for `pretrained_model/` besides LeRobot's, by name. */
   extraFiles?: ReadonlyMap<string, string>;
 }
@@ -31,9 +45,10 @@ export function stepFolder(step: number, steps: number): string {
  *
  * @param step steps completed
  * @returns the checkpoint's folder
- * @throws CraftError DISK_FULL, WRITE_FAILED
+ * @throws CraftError DISK_FULL, WRITE_FAILED; WEIGHTS_NOT_FINITE where saving would replace good weights by broken ones
  */
 export function saveCheckpoint(run: RunState, step: number): string {
+  requireFiniteWeights(run, step);
   const checkpoints = join(run.config.output_dir, 'checkpoints');
   const name = stepFolder(step, run.config.steps);
   const folder = join(checkpoints, name);
@@ -44,32 +59,69 @@ export function saveCheckpoint(run: RunState, step: number): string {
     for (const part of [model, training]) mkdirSync(part, { recursive: true });
     scope(() => {
       savePolicy(run.policy, run.processors, model);
-      writeJson(join(model, 'train_config.json'), run.config, 4);
+      // Only matters where a run starts, and LeRobot refuses fields it does not know.
+      const { normalization_stats: _, ...config } = run.config;
+      writeJson(join(model, 'train_config.json'), config, 4);
       for (const [file, text] of run.extraFiles ?? []) atomicWriteFile(join(model, file), text);
       saveTrainingState(run, step, training);
     });
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(unfinished, folder);
+    replaceFolder(unfinished, folder);
     pointLast(checkpoints, name);
   } catch (error) {
-    rmSync(unfinished, { recursive: true, force: true });
+    discard(unfinished);
     throw writeError(folder, error);
   }
   return folder;
 }
 
+function requireFiniteWeights({ optimization, config }: RunState, step: number): void {
+  const { data, size } = optimization.parameters;
+  if (scope(() => data.isfinite().sum().item()) === size) return;
+  throw new CraftError(
+    'WEIGHTS_NOT_FINITE',
+    `step ${step}: the update made weights infinite or NaN, they are not saved; continue from an earlier checkpoint with ` +
+      `a lower optimizer.lr (now ${config.optimizer.lr})`,
+  );
+}
+
+// A run continued from an earlier checkpoint writes later ones again: the old one stays until the new one is in its place.
+function replaceFolder(from: string, to: string): void {
+  const old = `${from}.old`;
+  const replaces = existsSync(to);
+  if (replaces) renameSync(to, old);
+  renameSync(from, to);
+  if (replaces) rmSync(old, { recursive: true, force: true });
+}
+
+// A second failure here must not hide the first.
+function discard(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {}
+}
+
 function writeError(path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
-  if (error instanceof CraftError || typeof code !== 'string') return error;
-  if (code === 'ENOSPC') {
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'DISK_FULL') {
     return new CraftError('DISK_FULL', `${path}: no space left on the disk; earlier checkpoints are intact`, {
       cause: error,
     });
   }
-  return new CraftError('WRITE_FAILED', `${path}: cannot be written (${code})`, { cause: error });
+  if (error instanceof CraftError || typeof code !== 'string') return error;
+  return new CraftError(
+    'WRITE_FAILED',
+    `${path}: cannot be written (${code}); earlier checkpoints are intact`,
+    {
+      cause: error,
+    },
+  );
 }
 
-function saveTrainingState({ config, optimization, strategy }: RunState, step: number, folder: string): void {
+function saveTrainingState(
+  { config, optimization, strategy, metrics }: RunState,
+  step: number,
+  folder: string,
+): void {
   const parallelism = { dp_replicate: 1, dp_shard: 1, ring_degree: 1, ulysses_degree: 1 };
   const progress = {
     step,
@@ -85,6 +137,7 @@ function saveTrainingState({ config, optimization, strategy }: RunState, step: n
   if (config.scheduler !== null) {
     writeJson(join(folder, 'scheduler_state.json'), schedulerState(optimization, step), 4);
   }
+  atomicWriteFile(join(folder, METRICS_FILE), metrics.state());
   for (const [file, text] of strategy.stateFiles()) atomicWriteFile(join(folder, file), text);
 }
 
@@ -148,6 +201,8 @@ export function restoreTrainingState(run: RunState, checkpoint: string): number 
     const file = join(folder, name);
     return existsSync(file) ? readFileSync(file, 'utf8') : null;
   });
+  const window = join(folder, METRICS_FILE);
+  if (existsSync(window)) run.metrics.restore(readFileSync(window, 'utf8'), window);
   // Last: whatever was built before drew random numbers.
   scope(() => restoreRngState(join(folder, 'rng_state.safetensors')));
   return step;
@@ -161,6 +216,9 @@ export function checkpointStep(checkpoint: string): number {
 /** @throws CraftError OUTPUT_EXISTS where the folder of a new run holds anything already */
 export function refuseUsedOutput(folder: string): void {
   if (!existsSync(folder)) return;
+  if (!statSync(folder).isDirectory()) {
+    throw new CraftError('OUTPUT_EXISTS', `${folder} is a file: choose another --output_dir`);
+  }
   if (readdirSync(folder).length === 0) return;
   throw new CraftError(
     'OUTPUT_EXISTS',

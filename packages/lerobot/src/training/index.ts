@@ -1,6 +1,7 @@
 export { BaselineStrategy, lossAndGradient, requireFinite } from './baseline.js';
 export { checkpointStep, saveCheckpoint, stepFolder } from './checkpoint.js';
 export { DataStream, toTensors } from './data-stream.js';
+export { evaluateLoss, type LossEvaluation } from './evaluate-loss.js';
 export { type TrainingRun, type TrainObserver, type TrainResult, train } from './loop.js';
 export { formatRecord, MetricsLog, type MetricsRecord } from './metrics-log.js';
 export { type DatasetChoice, datasetFolder, openPolicyDataset } from './open-data.js';

@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { scope } from '@craft-ft/torch';
+import { CraftError, scope } from '@craft-ft/torch';
 import { type RunState, saveCheckpoint } from './checkpoint.js';
 import type { DataStream } from './data-stream.js';
-import { MetricsLog, type MetricsRecord } from './metrics-log.js';
+import type { MetricsRecord } from './metrics-log.js';
 
 /** What the outside sees of a run while it goes on; all of it optional. */
 export interface TrainObserver {
@@ -33,7 +33,8 @@ export interface TrainResult {
 
 /**
  * The one training loop. Each step takes a batch from the data, lets the strategy turn it into an optimiser step, and logs and
- * saves when due; the last step is always logged and saved.
+ * saves when due; the last step is always logged and saved. An interrupted step is saved, its log window with it: the continued
+ * run logs what this one would have.
  *
  * @param signal when aborted, the step under way is finished, saved, and the loop returns
  */
@@ -42,9 +43,9 @@ export async function train(
   observer: TrainObserver = {},
   signal?: AbortSignal,
 ): Promise<TrainResult> {
-  const { config, strategy, data } = run;
-  mkdirSync(config.output_dir, { recursive: true });
-  const log = new MetricsLog(config.output_dir, data.batchSize, data.sampler.length);
+  const { config, strategy, data, metrics } = run;
+  makeOutputFolder(config.output_dir);
+  metrics.begin(run.startStep);
   let checkpoint: string | null = null;
   let step = run.startStep;
   run.policy.train();
@@ -61,19 +62,36 @@ export async function train(
       };
     });
     step++;
-    log.add(report, times);
+    metrics.add(report, times);
     observer.onStep?.(step, config.steps, report.loss);
     // Signals and timers only get their turn between steps.
     await nextTick();
-    const last = step === config.steps || signal?.aborted === true;
-    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq))
-      observer.onLog?.(log.flush(step));
-    if (config.save_checkpoint && (last || isDue(step, config.save_freq))) {
+    const last = step === config.steps;
+    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) {
+      const record = metrics.flush(step);
+      observer.onLog?.(record);
+    }
+    if (config.save_checkpoint && (last || signal?.aborted === true || isDue(step, config.save_freq))) {
       checkpoint = saveCheckpoint(run, step);
       observer.onCheckpoint?.(checkpoint, step);
     }
   }
   return { step, interrupted: step < config.steps, checkpoint };
+}
+
+function makeOutputFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new CraftError(
+      'WRITE_FAILED',
+      `${folder}: cannot be created (${code}); choose another --output_dir`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function isDue(step: number, frequency: number): boolean {

@@ -1,6 +1,7 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CraftError } from '@craft-ft/torch';
+import { atomicWriteFile, CraftError } from '@craft-ft/torch';
+import { z } from 'zod';
 import type { StepReport } from './strategy.js';
 
 /** Seconds of a step, by what they were spent on. */
@@ -37,6 +38,12 @@ const SHOWN: readonly [metric: string, label: string, digits: number][] = [
   ['grad_conflict', 'conflict', 0],
 ];
 
+const stateSchema = z.strictObject({
+  sums: z.record(z.string(), z.number()),
+  counts: z.record(z.string(), z.number()),
+  latest: z.record(z.string(), z.number()),
+});
+
 /** Averages what steps report between two lines, prints the line and appends it to `metrics.jsonl`. */
 export class MetricsLog {
   #sums = new Map<string, number>();
@@ -68,6 +75,29 @@ export class MetricsLog {
     Object.assign(this.#latest, report.latest);
   }
 
+  /** Drops the lines of steps after `step`: a run that is continued from a checkpoint takes them again. */
+  begin(step: number): void {
+    if (!existsSync(this.#path)) return;
+    const lines = readFileSync(this.#path, 'utf8').split('\n').filter(Boolean);
+    const kept = lines.filter((line) => stepOf(line) <= step);
+    if (kept.length < lines.length) atomicWriteFile(this.#path, kept.map((line) => `${line}\n`).join(''));
+  }
+
+  /** The unfinished window, for a checkpoint: a continued run logs the means that it would have logged without the stop. */
+  state(): string {
+    const [sums, counts] = [Object.fromEntries(this.#sums), Object.fromEntries(this.#counts)];
+    return JSON.stringify({ sums, counts, latest: this.#latest }, null, 4);
+  }
+
+  /** Restores what `state` gave. @throws CraftError CHECKPOINT_INVALID */
+  restore(text: string, source: string): void {
+    const state = stateSchema.safeParse(parseJson(text));
+    if (!state.success) throw new CraftError('CHECKPOINT_INVALID', `${source}: the file is damaged`);
+    this.#sums = new Map(Object.entries(state.data.sums));
+    this.#counts = new Map(Object.entries(state.data.counts));
+    this.#latest = state.data.latest;
+  }
+
   /** Ends a window: its means, together with the numbers of the moment, are written and returned. */
   flush(step: number): MetricsRecord {
     const samples = step * this.samplesPerStep;
@@ -94,6 +124,20 @@ export class MetricsLog {
       );
     }
     return record;
+  }
+}
+
+// A line cut off by a crash belongs to no step.
+function stepOf(line: string): number {
+  const { step } = (parseJson(line) ?? {}) as { step?: number };
+  return step ?? Number.POSITIVE_INFINITY;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

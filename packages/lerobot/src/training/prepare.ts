@@ -1,7 +1,8 @@
-import { join } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { manualSeed } from '@craft-ft/torch';
-import type { PlainObject } from '../configs/plain.js';
 import type { TrainConfig } from '../configs/train.js';
+import type { LeRobotDataset } from '../datasets/dataset.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { RandomSampler } from '../datasets/samplers.js';
@@ -22,6 +23,8 @@ import { BaselineStrategy } from './baseline.js';
 import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
 import { DataStream } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
+import { MetricsLog } from './metrics-log.js';
+import { normalizationDrift } from './normalization-drift.js';
 import { type DatasetChoice, datasetFolder, openPolicyDataset, renamedFeatures } from './open-data.js';
 import { Optimization } from './optimization.js';
 import type { UpdateStrategy } from './strategy.js';
@@ -45,6 +48,8 @@ export interface PrepareOptions {
   extraFiles?: ReadonlyMap<string, string>;
   /** Receives lines for people: the table of features, the size of the policy. */
   onInfo?: (line: string) => void;
+  /** Receives one-line warnings. Default: `console.warn`. */
+  onWarning?: (line: string) => void;
 }
 
 /**
@@ -58,8 +63,8 @@ export async function prepareTraining(
   given: TrainConfig,
   options: PrepareOptions = {},
 ): Promise<TrainingRun> {
-  const { resumeFrom = null, onInfo = () => {}, makeStrategy = baseline } = options;
-  if (resumeFrom === null) refuseUsedOutput(given.output_dir);
+  const { resumeFrom = null, onInfo = () => {}, onWarning = console.warn, makeStrategy = baseline } = options;
+  if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) refuseUsedOutput(given.output_dir);
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
   const config = { ...given, policy: await withFeatures(given) };
@@ -68,12 +73,12 @@ export async function prepareTraining(
   const dataset = await open(config.dataset);
   const used = Object.keys({ ...config.policy.input_features, ...config.policy.output_features });
   for (const line of formatFeatureTable(featureTable(dataset, used))) onInfo(line);
-  const { policy, processors } = buildPolicy(
-    config.policy,
-    source,
-    () => statTensors(dataset.stats),
-    dataset.repoId,
-  );
+  const fresh = source === null || (resumeFrom === null && config.normalization_stats === 'dataset');
+  const { policy, processors } = buildPolicy(config.policy, source, fresh ? dataset : null);
+  if (resumeFrom === null && !fresh) {
+    const features = { ...config.policy.input_features, ...config.policy.output_features };
+    for (const line of normalizationDrift(processors.preprocessor, features, dataset.stats)) onWarning(line);
+  }
   const optimization = new Optimization(policy, config.optimizer, config.scheduler, config.steps);
   onInfo(
     `${dataset.episodes.length} episodes, ${dataset.length} frames; ${config.policy.type} with ` +
@@ -104,11 +109,21 @@ export async function prepareTraining(
     optimization,
     strategy,
     data,
+    metrics: new MetricsLog(config.output_dir, data.batchSize, data.sampler.length),
     startStep: 0,
     extraFiles: options.extraFiles,
   };
   if (resumeFrom !== null) run.startStep = restoreTrainingState(run, resumeFrom);
   return run;
+}
+
+// A run that continues under another name must not end up in the folder of a third one.
+function liesIn(checkpoint: string, outputDir: string): boolean {
+  return relative(realpathSync(checkpoint), realOrGiven(outputDir)) === join('..', '..');
+}
+
+function realOrGiven(path: string): string {
+  return existsSync(path) ? realpathSync(path) : resolve(path);
 }
 
 async function baseline({ policy, optimization }: StrategyContext): Promise<UpdateStrategy> {
@@ -118,21 +133,26 @@ async function baseline({ policy, optimization }: StrategyContext): Promise<Upda
 // A configuration without features takes them from the dataset; one with features must find them there.
 async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
   const metadata = await LeRobotDatasetMetadata.load(datasetFolder(config.dataset));
-  return withDatasetFeatures(config.policy, renamedFeatures(metadata, config.rename_map));
+  return withDatasetFeatures(
+    config.policy,
+    renamedFeatures(metadata, config.rename_map),
+    datasetFolder(config.dataset),
+  );
 }
 
+// `dataset`: where statistics are taken from; null keeps the checkpoint's own.
 function buildPolicy(
   config: PolicyConfig,
   source: string | null,
-  stats: () => ReturnType<typeof statTensors>,
-  where: string,
+  dataset: LeRobotDataset | null,
 ): { policy: Policy; processors: PolicyProcessors } {
   const device = resolveDevice(config.device);
+  const stats = dataset === null ? undefined : statTensors(dataset.stats);
   if (source === null) {
-    const processors = makeProcessors(config, stats(), { where });
+    const processors = makeProcessors(config, stats ?? new Map(), { where: dataset?.repoId });
     return { policy: makePolicy(config).to({ device }), processors };
   }
   const dir = findPolicyDir(source);
-  const processors = loadProcessors(dir, config, { device });
+  const processors = loadProcessors(dir, config, { device, stats });
   return { policy: loadPolicy(dir, config).to({ device }), processors };
 }

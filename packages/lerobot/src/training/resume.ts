@@ -29,19 +29,13 @@ export const RESUME_RULES: ResumeRules = {
     'policy.tags',
     'policy.license',
   ],
-  warned: [
-    'steps',
-    'optimizer',
-    'scheduler',
-    'policy.device',
-    'policy.optimizer_lr',
-    'policy.optimizer_weight_decay',
-  ],
+  warned: ['steps', 'optimizer', 'scheduler', 'policy.device'],
 };
 
 /**
  * Compares a configuration with the one a checkpoint was written with.
  *
+ * @param saved complete, so that a field which an older version (or LeRobot) did not write counts by its default
  * @returns warnings, one line each
  * @throws ConfigError listing every field that must not change
  */
@@ -83,8 +77,7 @@ function* differences(
   field: string,
 ): Generator<{ field: string; before: unknown; after: unknown }> {
   if (isPlainObject(saved) && isPlainObject(now)) {
-    // A field that an older version did not write has its default now, as it had then.
-    for (const key of Object.keys(saved)) {
+    for (const key of new Set([...Object.keys(saved), ...Object.keys(now)])) {
       yield* differences(saved[key], now[key], field === '' ? key : `${field}.${key}`);
     }
   } else if (JSON.stringify(saved) !== JSON.stringify(now)) {

@@ -1,0 +1,72 @@
+import { join } from 'node:path';
+import {
+  DataStream,
+  findPolicyDir,
+  loadPolicy,
+  loadProcessors,
+  openPolicyDataset,
+  RandomSampler,
+  readPolicyConfig,
+} from '@craft-ft/lerobot';
+import { noGrad, scope } from '@craft-ft/torch';
+import { TINY } from '../../lerobot/test/training.js';
+import { craft, type Ran } from './craft.js';
+
+/** Flags of a short run on a dataset; later flags win. */
+export function flags(dataset: string, output: string, ...more: string[]): string[] {
+  return [
+    ...TINY,
+    `--dataset.repo_id=test/${dataset.split('/').at(-1)}`,
+    `--dataset.root=${dataset}`,
+    `--output_dir=${output}`,
+    '--batch_size=4',
+    '--steps=20',
+    '--log_freq=3',
+    '--save_freq=10',
+    ...more,
+  ];
+}
+
+/** Flags that add CRaFT with anchors of another dataset. */
+export function craftFlags(anchors: string, ...more: string[]): string[] {
+  return [
+    '--craft.enabled=true',
+    `--craft.anchor_dataset_path=${anchors}`,
+    '--craft.anchor_batch_size=4',
+    '--craft.retention_freq=3',
+    ...more,
+  ];
+}
+
+export const train = (argv: readonly string[], onOut?: (text: string) => void): Promise<Ran> =>
+  craft(['train', ...argv], onOut);
+
+/** Trains until a line of output contains `text`; then Ctrl-C. */
+export function trainUntil(text: string, argv: readonly string[]): Promise<Ran> {
+  return train(argv, (line) => {
+    if (line.includes(text)) process.emit('SIGINT');
+  });
+}
+
+/** Mean L1 loss of a run's last policy on a dataset, in evaluation mode and thus without chance. */
+export async function evalLoss(run: string, dataset: string): Promise<number> {
+  const dir = findPolicyDir(run);
+  const { config } = readPolicyConfig(dir);
+  const data = await openPolicyDataset(
+    { repo_id: 'test/eval', root: dataset, episodes: null, exclude_episodes: null },
+    config,
+    {},
+    1e-4,
+  );
+  const policy = loadPolicy(dir, config).eval();
+  const processors = loadProcessors(dir, config, { device: 'cpu' });
+  const sampler = new RandomSampler(data, { seed: 0, shuffle: false });
+  const stream = new DataStream(data, sampler, data.length, (batch) => processors.preprocess(batch));
+  return scope(() =>
+    noGrad(() => (policy as ReturnType<typeof loadPolicy>).call(stream.batch(0)).loss.item()),
+  );
+}
+
+/** Folder of a step's checkpoint. */
+export const checkpoint = (run: string, step: number): string =>
+  join(run, 'checkpoints', String(step).padStart(6, '0'));
