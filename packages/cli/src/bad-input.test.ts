@@ -1,9 +1,26 @@
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { safetensors, type Tensor, tensor, zeros } from '@craft-ft/torch';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { editJson, readParquet, type TestColumn, writeParquet } from '../../lerobot/test/datasets.js';
-import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../lerobot/test/training.js';
+import {
+  filesOf,
+  fillDisk,
+  makeTask,
+  metricsOf,
+  readJson,
+  smallDisk,
+  testFolder,
+} from '../../lerobot/test/training.js';
 import { checkpoint, craftFlags, flags, train } from '../test/runs.js';
 
 /** @file The issue's list of bad input, each through the command: one line that names the culprit, an exit code, nothing written. */
@@ -80,7 +97,7 @@ describe('datasets', () => {
       'a column of another type',
       (root) =>
         rewrite(root, (columns) => {
-          columns.action = ['string', 0, columns.action![2].map(String)];
+          columns.action = ['string', 0, Array.from(columns.action![2], String)];
         }),
       /file-000\.parquet.*"action"/,
     ],
@@ -229,8 +246,8 @@ describe('a loss that becomes NaN', () => {
   test.each([
     // Steps this large overflow float32 within a few updates, or at once.
     [
-      '1e25',
-      '0',
+      '--optimizer.lr=1e25',
+      '--save_freq=0',
       /^craft: error: step [6-9]: (loss|norm of the gradient) is (NaN|Infinity); the weights were/,
     ],
     [
@@ -253,6 +270,27 @@ describe('a loss that becomes NaN', () => {
     expect(metricsOf(run).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
   });
 });
+
+const disk = smallDisk();
+
+// Only root can make a disk that is full.
+test.skipIf(disk === null)(
+  'no space left while saving: the earlier checkpoint is intact, and goes on',
+  async () => {
+    const run = join(disk!, 'run');
+    let free = () => {};
+    const { code, err } = await train(flags(good, run, '--save_freq=5', '--log_freq=0'), (line) => {
+      if (line.includes('saved')) free = fillDisk(disk!);
+    });
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: `craft: error: ${checkpoint(run, 10)}: no space left on the disk; earlier checkpoints are intact\n`,
+    });
+    expect(readdirSync(join(run, 'checkpoints'))).toEqual(['000005', 'last']);
+    free();
+    expect(await train(['--resume', run, '--steps=6'])).toMatchObject({ code: 0 });
+  },
+);
 
 describe('the output directory', () => {
   test('already holds a run: nothing in it is touched', async () => {

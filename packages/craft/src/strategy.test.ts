@@ -1,5 +1,5 @@
-import type { StepReport } from '@craft-ft/lerobot';
-import { type CraftError, getRngState, scope, setNumThreads } from '@craft-ft/torch';
+import { DataStream, Optimization, type Policy, type StepReport } from '@craft-ft/lerobot';
+import { type CraftError, getRngState, nn, rand, scope, setNumThreads, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { goldenActPath } from '../../lerobot/test/act-golden.js';
 import { expectScalar, loadTrace } from '../../lerobot/test/training-trace.js';
@@ -81,7 +81,12 @@ describe.skipIf(golden === null)('state', () => {
   const run = 'craft_raw_dot_every';
 
   test('measuring the retention loss draws no random number', () => {
-    const { strategy } = setUp(run);
+    const { strategy, policy } = setUp(run);
+    const forward = policy.forward.bind(policy);
+    policy.forward = (batch) => {
+      rand([3]);
+      return forward(batch);
+    };
     const before = getRngState().tolist();
     scope(() => strategy.begin());
     strategy.summary();
@@ -158,5 +163,61 @@ describe.skipIf(golden === null)('state', () => {
   test('without save_lambda_history only the state is written', () => {
     const { strategy } = setUp(run, { save_lambda_history: false });
     expect([...strategy.stateFiles().keys()]).toEqual(['craft_state.json']);
+  });
+});
+
+describe('parameters that not both losses reach', () => {
+  /** Task loss on the first two weights, retention loss on the middle two; nothing reaches the last. */
+  class Weights extends nn.Module {
+    readonly task = new nn.Parameter(tensor([1]));
+    readonly both = new nn.Parameter(tensor([1]));
+    readonly retain = new nn.Parameter(tensor([1]));
+    readonly neither = new nn.Parameter(tensor([1]));
+
+    override forward(batch: Record<string, unknown>) {
+      const terms = 'anchor' in batch ? [this.both.neg(), this.retain] : [this.task, this.both];
+      return { loss: terms[0]!.add(terms[1]!).sum(), metrics: {} };
+    }
+
+    parameterGroups() {
+      return [{ parameters: this.namedParameters() }];
+    }
+  }
+
+  class Anchors extends DataStream {
+    override batch() {
+      return { anchor: tensor([0]) };
+    }
+  }
+
+  test('count as zero where they are missing, and are left alone where both are', () => {
+    const model = new Weights();
+    const policy = model as unknown as Policy;
+    const optimization = new Optimization(
+      policy,
+      { type: 'adamw', lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.1, grad_clip_norm: 0 },
+      null,
+      4,
+    );
+    const anchors = new Anchors(null as never, { length: 1 } as never, 1, (batch) => batch);
+    const config = craftConfigSchema.parse({ retention_freq: 2, initial_lambda: 0.5, lambda_lr: 0 });
+    const strategy = new CraftStrategy({ policy, optimization, anchors, config, steps: 4 });
+    const values = () => model.parameters().map((parameter) => parameter.item());
+    const { latest, gradNorm } = scope(() => strategy.update(0, {}));
+    // g_t = (1, 1, 0), g_r = (0, -1, 1): d = -1, T = R = 2, cosine -1/2; g = g_t + g_r/2 + g_r/2 = (1, 0, 1).
+    expect(latest).toMatchObject({ grad_dot: -1, grad_conflict: 1 });
+    expect(latest!.grad_cos).toBeCloseTo(-0.5, 6);
+    expect(gradNorm).toBeCloseTo(Math.SQRT2, 6);
+    const [task, both, retain, neither] = values();
+    expect(task).toBeCloseTo(0.99 - 0.1, 5);
+    // No gradient is left of it, but it was reached: weight decay only.
+    expect(both).toBeCloseTo(0.99, 5);
+    expect(retain).toBeCloseTo(0.99 - 0.1, 5);
+    expect(neither).toBe(1);
+    expect(optimization.adamw.steps).toEqual([1, 1, 1, 0]);
+    // Between retention steps: the baseline's step, which the retention weight has no part in.
+    expect(scope(() => strategy.update(1, {})).latest).toBeUndefined();
+    expect(values().slice(2)).toEqual([retain, 1]);
+    expect(optimization.adamw.steps).toEqual([2, 2, 1, 0]);
   });
 });

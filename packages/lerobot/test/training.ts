@@ -1,5 +1,14 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { setNumThreads } from '@craft-ft/torch';
@@ -13,7 +22,10 @@ setNumThreads(1);
 
 const folders: string[] = [];
 
+const mounts: string[] = [];
+
 afterAll(() => {
+  for (const point of mounts.splice(0)) execFileSync('umount', [point]);
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -127,4 +139,25 @@ export function metricsOf(run: string): Record<string, number>[] {
 export function withoutTimes(record: Record<string, number>): Record<string, number> {
   const { update_s: _, dataloading_s: __, ...rest } = record;
   return rest;
+}
+
+/** A disk of 1 MiB, unmounted after the file's last test; null where that cannot be had: only root can mount one. */
+export function smallDisk(): string | null {
+  if (process.getuid?.() !== 0) return null;
+  const point = testFolder();
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', point], { stdio: 'ignore' });
+  } catch {
+    return null;
+  }
+  mounts.push(point);
+  return point;
+}
+
+/** Fills a disk up to about 60 KB, less than a checkpoint. @returns frees it again */
+export function fillDisk(point: string): () => void {
+  const [, free] = execFileSync('df', ['--output=avail', '-B1', point]).toString().trim().split('\n');
+  const filler = join(point, 'filler');
+  writeFileSync(filler, Buffer.alloc(Number(free) - 60_000));
+  return () => rmSync(filler);
 }

@@ -22,7 +22,9 @@ export function expectClose(actual: Tensor, expected: Tensor, tolerance = 1e-5, 
   values(actual).forEach((value, i) => {
     const difference = Math.abs(value - wanted[i]);
     if (difference > limit || Number.isNaN(difference)) {
-      throw new Error(`element ${i}: ${value}, expected ${wanted[i]} (difference ${difference}, limit ${limit})`);
+      throw new Error(
+        `element ${i}: ${value}, expected ${wanted[i]} (difference ${difference}, limit ${limit})`,
+      );
     }
   });
 }

@@ -23,8 +23,11 @@ test('linear: to its end, which is by default that of the run', () => {
 
 test("LeRobot's cosine shrinks with a run that is shorter than it", () => {
   const config = {
-    ...{ type: 'cosine_decay_with_warmup', num_warmup_steps: 1000, num_decay_steps: 30_000 },
-    ...{ peak_lr: 1, decay_lr: 0.1 },
+    type: 'cosine_decay_with_warmup',
+    num_warmup_steps: 1000,
+    num_decay_steps: 30_000,
+    peak_lr: 1,
+    decay_lr: 0.1,
   } as const;
   const [first, last] = at(config, 300, 0, 300);
   expect(first).toBeLessThan(0.2);

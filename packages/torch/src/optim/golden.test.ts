@@ -69,7 +69,9 @@ describe('AdamW equals PyTorch', () => {
     const rates = c.lr_per_step_per_group;
     const { parameters, flat, entryOf } = flatten(inits, c.groups);
     // A group's rate is a multiple of the first step's, which is what a schedule does.
-    flat.groups.forEach((group, g) => Object.assign(group, { lr: rates[0][g] }));
+    flat.groups.forEach((group, g) => {
+      group.lr = rates[0][g];
+    });
     const adamw = new optim.AdamW(flat, { betas: c.betas, eps: c.eps, weightDecay: c.weight_decay });
     const gradient = flat.gradBuffer();
     const tolerance = c.dtype === 'float64' ? 1e-12 : 2e-6;
@@ -96,7 +98,12 @@ describe('AdamW equals PyTorch', () => {
       expect(adamw.steps[entry]).toBe(c.final_step_counts[k]);
       if (c.final_step_counts[k] === 0) return;
       expectClose(flat.view(adamw.expAvg, flat.entries[entry]), get(`${c.id}.final.exp_avg${k}`), 1e-6, 0);
-      expectClose(flat.view(adamw.expAvgSq, flat.entries[entry]), get(`${c.id}.final.exp_avg_sq${k}`), 1e-6, 0);
+      expectClose(
+        flat.view(adamw.expAvgSq, flat.entries[entry]),
+        get(`${c.id}.final.exp_avg_sq${k}`),
+        1e-6,
+        0,
+      );
     });
   });
 });

@@ -1,0 +1,40 @@
+// One side of act-step: a training step of ACT (state only) at LeRobot's default size. Usage: act-step.mjs STEPS
+import { readFileSync } from 'node:fs';
+import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as torch from '../../packages/torch/dist/index.js';
+
+const STEPS = Number(process.argv[2]);
+const [BATCH, DIM] = [8, 26];
+
+torch.manualSeed(0);
+const config = lerobot.parsePolicyConfig(
+  {
+    type: 'act',
+    input_features: { 'observation.state': { type: 'STATE', shape: [DIM] } },
+    output_features: { action: { type: 'ACTION', shape: [DIM] } },
+  },
+  'act-step',
+);
+const policy = lerobot.makePolicy(config).train();
+const optimization = new lerobot.Optimization(policy, lerobot.policyPresets(config).optimizer, null, STEPS);
+const strategy = new lerobot.BaselineStrategy(policy, optimization);
+const batch = {
+  'observation.state': torch.randn([BATCH, DIM]),
+  action: torch.randn([BATCH, config.chunk_size, DIM]),
+  action_is_pad: torch.zeros([BATCH, config.chunk_size], { dtype: 'bool' }),
+};
+const times = [];
+for (let i = 0; i < STEPS + 1; i++) {
+  const before = performance.now();
+  torch.scope(() => strategy.update(i, batch));
+  if (i > 0) times.push(performance.now() - before);
+}
+const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
+const parameters = policy.parameters().reduce((sum, parameter) => sum + parameter.numel, 0);
+console.log(
+  JSON.stringify({
+    step_ms: times.sort((a, b) => a - b)[times.length >> 1],
+    peak_mb: Number(peak[1]) / 1024,
+    parameters,
+  }),
+);

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CraftError } from '@craft-ft/torch/errors';
+
+/** The folder of Hugging Face's caches and token: `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`. */
+export function hfHome(): string {
+  const caches = folderVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
+  return folderVariable('HF_HOME') ?? join(caches, 'huggingface');
+}
+
+/** Where LeRobot keeps a dataset: `$HF_LEROBOT_HOME/<repoId>`, by default `$HF_HOME/lerobot/<repoId>`. */
+export function datasetCacheFolder(repoId: string): string {
+  return join(folderVariable('HF_LEROBOT_HOME') ?? join(hfHome(), 'lerobot'), ...repoId.split('/'));
+}
+
+/** Where {@link downloadPolicy} keeps a policy: `$HF_HOME/craft/policies/<repoId>`, with `@<revision>` where one was asked for. */
+export function policyCacheFolder(repoId: string, revision?: string): string {
+  const suffix = revision === undefined ? '' : `@${revision.replaceAll(/[^\w.-]/g, '-')}`;
+  const [user = '', name = ''] = repoId.split('/');
+  return join(hfHome(), 'craft', 'policies', user, name + suffix);
+}
+
+/** The Hub's address without a slash at its end: `HF_ENDPOINT`, by default https://huggingface.co. */
+export function hubEndpoint(): string {
+  return (variable('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, '');
+}
+
+/** Whether `HF_HUB_OFFLINE` forbids the network. */
+export function hubOffline(): boolean {
+  return /^(1|true|yes|on)$/i.test(variable('HF_HUB_OFFLINE') ?? '');
+}
+
+/**
+ * The user's token: `HF_TOKEN` (`HUGGING_FACE_HUB_TOKEN`), else the file that `hf auth login` writes (`HF_TOKEN_PATH`, by default
+ * `$HF_HOME/token`).
+ */
+export function hubToken(): string | undefined {
+  const given = variable('HF_TOKEN') ?? variable('HUGGING_FACE_HUB_TOKEN');
+  if (given !== undefined) return checkToken(given, 'HF_TOKEN');
+  const file = folderVariable('HF_TOKEN_PATH') ?? join(hfHome(), 'token');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+  return text === '' ? undefined : checkToken(text, file);
+}
+
+/** @throws CraftError `HUB_TOKEN` when the token has not the form that the Hub's client accepts; never shows the token. */
+export function checkToken(token: string, source: string): string {
+  if (/^hf_[\x21-\x7e]+$/.test(token)) return token;
+  throw new CraftError(
+    'HUB_TOKEN',
+    `${source}: not a token of the Hugging Face Hub, which begins with hf_; copy it again from ${tokenPage}`,
+  );
+}
+
+export const tokenPage = 'https://huggingface.co/settings/tokens';
+
+/** An environment variable; an empty one counts as not set. */
+function variable(name: string): string | undefined {
+  const value = process.env[name]?.trim();
+  return value === '' ? undefined : value;
+}
+
+function folderVariable(name: string): string | undefined {
+  return variable(name)?.replace(/^~(?=$|[\\/])/, homedir());
+}

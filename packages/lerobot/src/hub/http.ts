@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoCode } from './errno.js';
+
+/** How often and how fast a request is repeated after a failure that may pass. */
+export interface RetryOptions {
+  /** Requests in all. Default 4. */
+  tries?: number;
+  /** Milliseconds before the first repetition, doubled each time. Default 500. */
+  delayMs?: number;
+  /** Milliseconds without an answer, or without a byte of it, after which a download's request counts as failed. Default 30000. */
+  timeoutMs?: number;
+}
+
+/** The Hub answered, with a refusal. */
+export class HubStatusError extends Error {
+  constructor(
+    readonly url: string,
+    readonly status: number,
+    /** The Hub's own name of the reason (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`), where it gives one. */
+    readonly errorCode: string | undefined,
+    /** The Hub's sentence. */
+    readonly detail: string,
+  ) {
+    super(`status ${status}${detail === '' ? '' : `: ${detail}`}`);
+    this.name = 'HubStatusError';
+  }
+}
+
+/** The Hub could not be reached, or stopped answering. */
+export class HubConnectionError extends Error {
+  constructor(
+    readonly url: string,
+    /** What happened, in words. */
+    readonly reason: string,
+    options?: { cause?: unknown },
+  ) {
+    super(reason, options);
+    this.name = 'HubConnectionError';
+  }
+}
+
+const PASSING = [408, 429, 500, 502, 503, 504];
+const MAX_WAIT_MS = 30_000;
+
+/**
+ * The `fetch` handed to the Hub's client: repeats what may be repeated, gives up on a silent server, and turns every refusal into
+ * an error that keeps the Hub's own reason (the client's errors lose the header that says whether the repository, the revision or
+ * the file is missing).
+ *
+ * @throws HubStatusError, HubConnectionError
+ */
+export function hubFetch(options: RetryOptions = {}): typeof fetch {
+  const { tries = 4, delayMs = 500, timeoutMs = 30_000 } = options;
+  return async (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    const method = init?.method ?? 'GET';
+    for (let attempt = 1; ; attempt++) {
+      let wait = delayMs * 2 ** (attempt - 1);
+      try {
+        const response = await once(url, init, method === 'GET' ? timeoutMs : undefined);
+        if (response.ok) return response;
+        const error = await refusal(url, response);
+        if (attempt >= tries || !mayRepeat(method, url, response.status)) throw error;
+        const seconds = Number(response.headers.get('Retry-After'));
+        if (seconds > 0) wait = Math.min(seconds * 1000, MAX_WAIT_MS);
+      } catch (error) {
+        if (!(error instanceof HubConnectionError)) throw error;
+        if (attempt >= tries || !mayRepeat(method, url, undefined)) throw error;
+      }
+      await sleep(wait);
+    }
+  };
+}
+
+async function once(url: string, init: RequestInit | undefined, timeoutMs?: number): Promise<Response> {
+  const silence = new AbortController();
+  const timer = timeoutMs === undefined ? undefined : setTimeout(() => silence.abort(), timeoutMs);
+  const signals = [silence.signal, ...(init?.signal ? [init.signal] : [])];
+  try {
+    return await fetch(url, { ...init, signal: AbortSignal.any(signals) });
+  } catch (error) {
+    if (init?.signal?.aborted) throw error;
+    const reason = silence.signal.aborted ? `no answer within ${timeoutMs! / 1000} s` : networkReason(error);
+    throw new HubConnectionError(url, reason, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Requests that change nothing, or the same thing again, may follow a connection lost in the middle; any may follow "try later". */
+function mayRepeat(method: string, url: string, status: number | undefined): boolean {
+  if (status !== undefined) return PASSING.includes(status) && (status === 429 || isIdempotent(method, url));
+  return isIdempotent(method, url);
+}
+
+function isIdempotent(method: string, url: string): boolean {
+  return method !== 'POST' || /\/(paths-info|preupload|objects\/batch)(\/|$)/.test(new URL(url).pathname);
+}
+
+async function refusal(url: string, response: Response): Promise<HubStatusError> {
+  const text = await response.text().catch(() => '');
+  let detail = response.headers.get('X-Error-Message') ?? '';
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    if (typeof error === 'string') detail = error;
+  } catch {
+    // A page for people: the status says as much.
+  }
+  const code = response.headers.get('X-Error-Code') ?? undefined;
+  return new HubStatusError(url, response.status, code, detail.split('\n')[0]!.slice(0, 300));
+}
+
+const networkReasons: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'its name cannot be resolved',
+  EAI_AGAIN: 'its name cannot be resolved',
+  ECONNREFUSED: 'the connection is refused',
+  ECONNRESET: 'the connection was cut',
+  UND_ERR_SOCKET: 'the connection was cut',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+  ENETUNREACH: 'there is no network',
+  EHOSTUNREACH: 'there is no route to it',
+};
+
+/** Why a `fetch` failed, in words. */
+export function networkReason(error: unknown): string {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    const code = errnoCode(at);
+    if (code !== undefined) return networkReasons[code] ?? `${at.message.split('\n')[0]} (${code})`;
+  }
+  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
+}

@@ -1,0 +1,119 @@
+import { isAbsolute, join, win32 } from 'node:path';
+import { CraftError } from '@craft-ft/torch/errors';
+import { explainHubError, isRevisionMissing, repoName } from './explain.js';
+import { asking, clientParams, type HubSession } from './session.js';
+
+/** A file as the Hub describes it. */
+export interface RemoteFile {
+  /** Path within the repository, with `/`. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** What to check the content with: SHA-256 of a large file, git's blob SHA-1 of any other. */
+  readonly algorithm: 'sha256' | 'git-sha1';
+  /** Hexadecimal. */
+  readonly hash: string;
+}
+
+/** A revision as asked for, and the commit that it is now. */
+export interface ResolvedRevision {
+  readonly revision: string;
+  readonly commit: string;
+}
+
+/**
+ * The first of the given revisions that exists. Files are fetched by its commit, so that all are of one state of the repository
+ * even if a branch moves meanwhile.
+ *
+ * @throws CraftError `HUB_REVISION` when there is none, and as {@link explainHubError}.
+ */
+export async function resolveRevision(
+  session: HubSession,
+  candidates: readonly string[],
+): Promise<ResolvedRevision> {
+  const { datasetInfo, modelInfo } = await import('@huggingface/hub');
+  const { repo, ...params } = clientParams(session);
+  for (const revision of candidates) {
+    const asked = { ...params, name: repo.name, revision, additionalFields: ['sha'] as const };
+    try {
+      const { sha } =
+        repo.type === 'dataset'
+          ? await datasetInfo({ ...asked, additionalFields: ['sha'] })
+          : await modelInfo({ ...asked, additionalFields: ['sha'] });
+      return { revision, commit: sha };
+    } catch (error) {
+      if (!isRevisionMissing(error)) throw explainHubError(error, session);
+    }
+  }
+  throw new CraftError(
+    'HUB_REVISION',
+    `${repoName(session)}: it has no branch, tag or commit ${candidates.join(', ')}; see "Files" on its page for those it has`,
+  );
+}
+
+/** All files below a folder of the repository (`''`: its top level only), at one commit; none when there is no such folder. */
+export async function listFolder(session: HubSession, commit: string, folder: string): Promise<RemoteFile[]> {
+  const { listFiles } = await import('@huggingface/hub');
+  return asking(session, async () => {
+    const files: RemoteFile[] = [];
+    const params = { ...clientParams(session), revision: commit, recursive: folder !== '', path: folder };
+    for await (const entry of listFiles(params)) {
+      if (entry.type === 'file') files.push(remoteFile(session, entry));
+    }
+    return files;
+  });
+}
+
+const PATHS_PER_REQUEST = 500;
+
+/** What the Hub knows of the given paths, by path; those it has not are left out. */
+export async function lookUp(
+  session: HubSession,
+  commit: string,
+  paths: readonly string[],
+): Promise<Map<string, RemoteFile>> {
+  const { pathsInfo } = await import('@huggingface/hub');
+  return asking(session, async () => {
+    const found = new Map<string, RemoteFile>();
+    for (let at = 0; at < paths.length; at += PATHS_PER_REQUEST) {
+      const some = paths.slice(at, at + PATHS_PER_REQUEST);
+      for (const entry of await pathsInfo({ ...clientParams(session), revision: commit, paths: some })) {
+        if (entry.type === 'file') found.set(entry.path, remoteFile(session, entry));
+      }
+    }
+    return found;
+  });
+}
+
+interface Entry {
+  path: string;
+  size: number;
+  oid?: string;
+  lfs?: { oid: string; size: number };
+}
+
+function remoteFile(session: HubSession, { path, size, oid, lfs }: Entry): RemoteFile {
+  const file: RemoteFile =
+    lfs === undefined
+      ? { path, size, algorithm: 'git-sha1', hash: oid ?? '' }
+      : { path, size: lfs.size, algorithm: 'sha256', hash: lfs.oid };
+  const hashLength = file.algorithm === 'sha256' ? 64 : 40;
+  if (!/^[0-9a-f]+$/.test(file.hash) || file.hash.length !== hashLength) {
+    throw new CraftError('HUB_REFUSED', `${repoName(session)}: gives no hash for ${path}; is it a Hub?`);
+  }
+  return file;
+}
+
+/**
+ * Where a file of the repository goes below `root`.
+ *
+ * @throws CraftError `HUB_PATH` for a path that would leave `root`, here or on Windows.
+ */
+export function localPath(root: string, path: string): string {
+  const parts = path.split('/');
+  const odd = parts.some((part) => part === '' || part === '.' || part === '..' || /[\\:\0]/.test(part));
+  if (odd || isAbsolute(path) || win32.isAbsolute(path) || parts[0] === '.cache') {
+    throw new CraftError('HUB_PATH', `the repository has a file named "${path}", which is not safe to write`);
+  }
+  return join(root, ...parts);
+}

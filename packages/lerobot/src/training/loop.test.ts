@@ -1,0 +1,143 @@
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CraftError, memory } from '@craft-ft/torch';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { filesOf, makeTask, metricsOf, testFolder } from '../../test/training.js';
+import { resolveTrainConfig, trainConfigSpec } from '../configs/resolve.js';
+import type { TrainConfig } from '../configs/train.js';
+import { type TrainObserver, type TrainResult, train } from './loop.js';
+import { prepareTraining } from './prepare.js';
+
+const folder = testFolder();
+const data = makeTask(join(folder, 'data'));
+let output = '';
+let count = 0;
+beforeEach(() => {
+  output = join(folder, `run-${count++}`);
+});
+
+function configure(more: object = {}): TrainConfig {
+  return resolveTrainConfig(
+    {
+      dataset: { repo_id: 'test/data', root: data },
+      policy: {
+        ...{ type: 'act', device: 'cpu', chunk_size: 4, n_action_steps: 4, dim_model: 16, n_heads: 2 },
+        ...{ dim_feedforward: 32, n_encoder_layers: 1, n_vae_encoder_layers: 1, latent_dim: 4 },
+      },
+      output_dir: output,
+      batch_size: 4,
+      steps: 7,
+      log_freq: 3,
+      save_freq: 4,
+      ...more,
+    },
+    trainConfigSpec,
+  ).config;
+}
+
+async function run(more: object = {}, observer?: TrainObserver, signal?: AbortSignal): Promise<TrainResult> {
+  return train(await prepareTraining(configure(more)), observer, signal);
+}
+
+const checkpoints = () => readdirSync(join(output, 'checkpoints'));
+const logged = () => metricsOf(output).map(({ step }) => step);
+
+describe('what is logged and saved when', () => {
+  test('by frequency, and the last step always', async () => {
+    const seen: string[] = [];
+    const result = await run(
+      {},
+      {
+        onStep: (step, steps, loss) => seen.push(`step ${step}/${steps} ${typeof loss}`),
+        onLog: ({ step }) => seen.push(`log ${step}`),
+        onCheckpoint: (path, step) => seen.push(`save ${step} ${path.slice(output.length)}`),
+      },
+    );
+    expect(result).toEqual({ step: 7, interrupted: false, checkpoint: join(output, 'checkpoints/000007') });
+    expect(seen.filter((line) => !line.startsWith('step'))).toEqual([
+      'log 3',
+      'save 4 /checkpoints/000004',
+      'log 6',
+      'log 7',
+      'save 7 /checkpoints/000007',
+    ]);
+    expect(seen.filter((line) => line.startsWith('step'))).toEqual(
+      Array.from({ length: 7 }, (_, i) => `step ${i + 1}/7 number`),
+    );
+    expect(checkpoints()).toEqual(['000004', '000007', 'last']);
+    expect(logged()).toEqual([3, 6, 7]);
+  });
+
+  test('0: the last step only', async () => {
+    await run({ log_freq: 0, save_freq: 0 });
+    expect(checkpoints()).toEqual(['000007', 'last']);
+    expect(logged()).toEqual([7]);
+  });
+
+  test('no checkpoints at all', async () => {
+    expect(await run({ save_checkpoint: false })).toMatchObject({ checkpoint: null });
+    expect(existsSync(join(output, 'checkpoints'))).toBe(false);
+  });
+});
+
+describe('a signal', () => {
+  test('ends the run after the step under way, saved', async () => {
+    const controller = new AbortController();
+    const onStep = (step: number) => {
+      if (step === 5) controller.abort();
+    };
+    expect(await run({}, { onStep }, controller.signal)).toEqual({
+      ...{ step: 5, interrupted: true },
+      checkpoint: join(output, 'checkpoints/000005'),
+    });
+    expect(checkpoints()).toEqual(['000004', '000005', 'last']);
+    // The window goes on when the run does.
+    expect(logged()).toEqual([3]);
+  });
+
+  test('from a timer is heard between steps', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 30);
+    const result = await run({ steps: 100_000, save_freq: 0 }, {}, controller.signal);
+    expect(result.interrupted).toBe(true);
+    expect(result.step).toBeLessThan(2000);
+  });
+
+  test('before the first step: nothing is done', async () => {
+    const result = await run({}, {}, AbortSignal.abort());
+    expect(result).toEqual({ step: 0, interrupted: true, checkpoint: null });
+    expect([...filesOf(output).keys()]).toEqual([]);
+  });
+});
+
+describe('the output folder', () => {
+  const codeOf = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'fine',
+      (error: CraftError) => error.code,
+    );
+
+  test('with anything in it is refused before anything else happens', async () => {
+    mkdirSync(output);
+    writeFileSync(join(output, 'precious'), '1');
+    expect(await codeOf(prepareTraining(configure()))).toBe('OUTPUT_EXISTS');
+    expect([...filesOf(output).keys()]).toEqual(['precious']);
+  });
+
+  test('preparing writes nothing', async () => {
+    await prepareTraining(configure());
+    expect(existsSync(output)).toBe(false);
+  });
+
+  test('that cannot be made', async () => {
+    writeFileSync(output, '');
+    expect(await codeOf(prepareTraining(configure()))).toBe('OUTPUT_EXISTS');
+    expect(await codeOf(run({ output_dir: join(output, 'below') }))).toBe('WRITE_FAILED');
+  });
+});
+
+test('steps leave no tensor behind', async () => {
+  const counts: number[] = [];
+  await run({ steps: 30, save_freq: 5, log_freq: 4 }, { onStep: () => counts.push(memory().tensors) });
+  expect(new Set(counts.slice(1)).size).toBe(1);
+});

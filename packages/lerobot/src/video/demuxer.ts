@@ -1,0 +1,135 @@
+import type { CodecParameters, FormatContext, Packet, Stream } from 'node-av/lib';
+import { invalidVideo } from './errors.js';
+import { type FFmpeg, reasonOf } from './ffmpeg.js';
+import { type PacketEntry, PacketIndex } from './packet-index.js';
+
+/** The video stream of a container: its packets in decoding order. */
+export class Demuxer {
+  readonly path: string;
+  readonly codecParameters: CodecParameters;
+  readonly timeBase: { num: number; den: number };
+  readonly index: PacketIndex;
+  /** As the container says; 0 where it does not. */
+  readonly fps: number;
+  /** The packet that `next` read last. */
+  readonly packet: Packet;
+  readonly #ffmpeg: FFmpeg;
+  readonly #context: FormatContext;
+  readonly #stream: Stream;
+  /** Number of the packet that `next` reads next. */
+  #position = 0;
+
+  /** @throws CraftError `VIDEO_INVALID` when the file is no video, is truncated, or has no video stream. */
+  constructor(path: string, ffmpeg: FFmpeg) {
+    const { av, constants } = ffmpeg;
+    this.path = path;
+    this.#ffmpeg = ffmpeg;
+    this.#context = new av.FormatContext();
+    // A name with a colon would be taken for a protocol.
+    const opened = this.#context.openInputSync(`file:${path}`, null, null);
+    if (opened < 0) throw invalidVideo(path, `not a readable video (${reasonOf(ffmpeg, opened)})`);
+    this.packet = new av.Packet();
+    this.packet.alloc();
+    try {
+      const streams = this.#context.streams ?? [];
+      const isVideo = (stream: Stream) => stream.codecpar.codecType === constants.AVMEDIA_TYPE_VIDEO;
+      const stream = streams.find(isVideo);
+      if (stream === undefined) throw invalidVideo(path, 'the file has no video stream');
+      for (const other of streams) if (other !== stream) other.discard = constants.AVDISCARD_ALL;
+      // The header usually has it all; where it has not, FFmpeg looks at the first packets.
+      if (stream.codecpar.width === 0) this.#context.findStreamInfoSync(null);
+      this.#stream = stream;
+      this.codecParameters = stream.codecpar;
+      this.timeBase = { num: stream.timeBase.num, den: stream.timeBase.den };
+      this.fps = stream.avgFrameRate.den === 0 ? 0 : stream.avgFrameRate.num / stream.avgFrameRate.den;
+      this.index = new PacketIndex(this.#scan(), this.timeBase);
+      if (this.index.frames === 0) throw invalidVideo(path, 'the video has no frames');
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Reads every packet once, decoding none. */
+  #scan(): PacketEntry[] {
+    const { constants } = this.#ffmpeg;
+    const promised = Number(this.#stream.nbFrames);
+    const packets: PacketEntry[] = [];
+    for (let code = this.#read(); code !== constants.AVERROR_EOF; code = this.#read()) {
+      const { flags, pts, dts, isKeyframe } = this.packet;
+      if (code < 0 || (flags & constants.AV_PKT_FLAG_CORRUPT) !== 0) {
+        throw invalidVideo(this.path, `the file is truncated or damaged after ${packets.length} frames`);
+      }
+      if (pts === constants.AV_NOPTS_VALUE) throw invalidVideo(this.path, 'the frames have no timestamps');
+      const shown = (flags & constants.AV_PKT_FLAG_DISCARD) === 0;
+      packets.push({
+        pts: Number(pts),
+        dts: Number(dts === constants.AV_NOPTS_VALUE ? pts : dts),
+        key: isKeyframe,
+        shown,
+      });
+    }
+    this.packet.unref();
+    if (packets.length < promised) {
+      throw invalidVideo(this.path, `the file is truncated: ${packets.length} of ${promised} frames are there`);
+    }
+    return packets;
+  }
+
+  #read(): number {
+    const { constants } = this.#ffmpeg;
+    for (;;) {
+      this.packet.unref();
+      const code = this.#context.readFrameSync(this.packet);
+      if (code < 0 || this.packet.streamIndex === this.#stream.index) {
+        return code === constants.AVERROR_EAGAIN ? constants.AVERROR_EOF : code;
+      }
+    }
+  }
+
+  /** Number of the packet that the next call of `next` reads. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /**
+   * Reads the next packet into `packet`. False at the end.
+   *
+   * @throws CraftError `VIDEO_INVALID`.
+   */
+  next(): boolean {
+    if (this.#position >= this.index.packets) return false;
+    const code = this.#read();
+    if (code < 0 || Number(this.packet.pts) !== this.index.pts[this.#position]) {
+      throw invalidVideo(this.path, 'the file has changed since it was opened, or cannot be read any more');
+    }
+    this.#position++;
+    return true;
+  }
+
+  /** Makes key packet `key` the one that `next` reads next. @throws CraftError `VIDEO_INVALID`. */
+  seek(key: number): void {
+    const { constants } = this.#ffmpeg;
+    const backward = constants.AVSEEK_FLAG_BACKWARD;
+    const code = this.#context.seekFrameSync(this.#stream.index, BigInt(this.index.dts[key]!), backward);
+    if (code < 0)
+      throw invalidVideo(this.path, `no seeking to frame ${key} (${reasonOf(this.#ffmpeg, code)})`);
+  }
+
+  /** As `seek`, for the first read after it: containers may land on an earlier key frame, whose packets are skipped. */
+  nextAfterSeek(key: number): void {
+    for (;;) {
+      const code = this.#read();
+      const at = code < 0 ? -1 : this.index.find(Number(this.packet.pts));
+      if (at === -1 || at > key)
+        throw invalidVideo(this.path, `the key frame of packet ${key} cannot be reached`);
+      this.#position = at + 1;
+      if (at === key) return;
+    }
+  }
+
+  close(): void {
+    this.packet.free();
+    this.#context.closeInputSync();
+  }
+}

@@ -1,0 +1,82 @@
+/** One packet of a video stream, in decoding order. Times are in the stream's units. */
+export interface PacketEntry {
+  readonly pts: number;
+  readonly dts: number;
+  readonly key: boolean;
+  /** False where the container says that the frame is decoded but not shown. */
+  readonly shown: boolean;
+}
+
+/**
+ * Where every frame of a video is: built once when a file is opened, so that a frame is found without trial and error.
+ *
+ * A *packet* number counts in decoding order, a *frame* number in the order of showing; they differ with B-frames.
+ */
+export class PacketIndex {
+  /** Presentation time by packet. */
+  readonly pts: Float64Array;
+  /** Decoding time by packet. */
+  readonly dts: Float64Array;
+  /** Packet by frame. */
+  readonly packetOf: Int32Array;
+  /** Presentation time by frame, seconds, ascending. */
+  readonly timestamps: Float64Array;
+  readonly #key: Uint8Array;
+  /** All packets by presentation time. */
+  readonly #byPts: Int32Array;
+
+  /** @param secondsPerUnit The stream's time base. */
+  constructor(packets: readonly PacketEntry[], secondsPerUnit: { num: number; den: number }) {
+    this.pts = Float64Array.from(packets, (packet) => packet.pts);
+    this.dts = Float64Array.from(packets, (packet) => packet.dts);
+    this.#key = Uint8Array.from(packets, (packet) => (packet.key ? 1 : 0));
+    this.#byPts = Int32Array.from(packets.keys()).sort((a, b) => this.pts[a]! - this.pts[b]! || a - b);
+    this.packetOf = this.#byPts.filter((packet) => packets[packet]!.shown);
+    const { num, den } = secondsPerUnit;
+    this.timestamps = Float64Array.from(this.packetOf, (packet) => (this.pts[packet]! * num) / den);
+  }
+
+  get packets(): number {
+    return this.pts.length;
+  }
+
+  get frames(): number {
+    return this.packetOf.length;
+  }
+
+  /** The packet shown at `pts`, or -1. */
+  find(pts: number): number {
+    const at = lowerBound(this.#byPts.length, (i) => this.pts[this.#byPts[i]!]! >= pts);
+    const packet = this.#byPts[at];
+    return packet !== undefined && this.pts[packet] === pts ? packet : -1;
+  }
+
+  /**
+   * The packet to decode from for `packet`: the last key frame that is neither sent nor shown after it. The second condition
+   * matters for frames that follow a key frame in the file, are shown before it and refer to frames before it. -1: none.
+   */
+  keyFor(packet: number): number {
+    for (let i = packet; i >= 0; i--) if (this.#key[i] === 1 && this.pts[i]! <= this.pts[packet]!) return i;
+    return -1;
+  }
+}
+
+/** The first i of 0…n-1 for which `reached` holds, n when for none; `reached` must be monotonic. */
+function lowerBound(n: number, reached: (i: number) => boolean): number {
+  let low = 0;
+  let high = n;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (reached(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The entry of ascending `sorted` nearest to `value`, the earlier one of two equally near; -1 when there are none. */
+export function nearest(sorted: Float64Array, value: number): number {
+  const after = lowerBound(sorted.length, (i) => sorted[i]! >= value);
+  if (after === 0) return sorted.length === 0 ? -1 : 0;
+  if (after === sorted.length) return after - 1;
+  return value - sorted[after - 1]! <= sorted[after]! - value ? after - 1 : after;
+}
