@@ -54,7 +54,7 @@ export const trainConfigSchema = z.strictObject({
     .int()
     .min(0)
     .default(200)
-    .describe('Steps between two log lines, which show means over these steps. 0: no log lines.'),
+    .describe('Steps between two log lines, which show means over these steps. 0: only the last step.'),
   tolerance_s: z
     .number()
     .gt(0)

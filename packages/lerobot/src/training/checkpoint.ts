@@ -39,6 +39,14 @@ export function stepFolder(step: number, steps: number): string {
   return String(step).padStart(Math.max(6, String(steps).length), '0');
 }
 
+// What a process that was killed while saving left behind; a run belongs to one process at a time.
+function removeUnfinished(checkpoints: string): void {
+  if (!existsSync(checkpoints)) return;
+  for (const entry of readdirSync(checkpoints)) {
+    if (/^\..+\.\d+\.tmp$/.test(entry)) rmSync(join(checkpoints, entry), { recursive: true, force: true });
+  }
+}
+
 /**
  * Writes `checkpoints/<step>/` in LeRobot's layout (`pretrained_model/`, `training_state/`) and points `checkpoints/last` at it.
  * All or nothing: it is written under a hidden name and renamed when complete; a failure leaves earlier checkpoints as they were.
@@ -54,7 +62,7 @@ export function saveCheckpoint(run: RunState, step: number): string {
   const folder = join(checkpoints, name);
   const unfinished = join(checkpoints, `.${name}.${process.pid}.tmp`);
   try {
-    rmSync(unfinished, { recursive: true, force: true });
+    removeUnfinished(checkpoints);
     const [model, training] = [join(unfinished, 'pretrained_model'), join(unfinished, 'training_state')];
     for (const part of [model, training]) mkdirSync(part, { recursive: true });
     scope(() => {

@@ -152,7 +152,7 @@ export function formatRecord(record: MetricsRecord): string {
     const value = record[metric];
     if (value === undefined) continue;
     parts.push(
-      `${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : value.toFixed(digits)}`,
+      `${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : short(value, digits)}`,
     );
   }
   parts.push(
@@ -167,4 +167,10 @@ function compact(value: number): string {
   if (value < 1000) return String(value);
   if (value < 1e6) return `${Number((value / 1e3).toPrecision(3))}K`;
   return `${Number((value / 1e6).toPrecision(3))}M`;
+}
+
+// Dot products span many magnitudes: what fixed digits would show as zero is written with an exponent.
+function short(value: number, digits: number): string {
+  const fixed = value.toFixed(digits);
+  return value !== 0 && Number(fixed) === 0 ? value.toExponential(1) : fixed;
 }

@@ -149,7 +149,7 @@ function buildPolicy(
   const device = resolveDevice(config.device);
   const stats = dataset === null ? undefined : statTensors(dataset.stats);
   if (source === null) {
-    const processors = makeProcessors(config, stats ?? new Map(), { where: dataset?.repoId });
+    const processors = makeProcessors(config, stats ?? new Map(), { where: dataset?.metadata.root });
     return { policy: makePolicy(config).to({ device }), processors };
   }
   const dir = findPolicyDir(source);

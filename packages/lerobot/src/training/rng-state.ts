@@ -1,4 +1,4 @@
-import { getRngState, safetensors, setRngState, type Tensor, tensor } from '@craft-ft/torch';
+import { cudaDeviceCount, getRngState, safetensors, setRngState, type Tensor, tensor } from '@craft-ft/torch';
 import { Xoshiro128 } from '../datasets/random.js';
 
 /**
@@ -7,6 +7,7 @@ import { Xoshiro128 } from '../datasets/random.js';
  */
 
 const MT_WORDS = 624;
+const CUDA_STATE = 'torch_cuda_rng_state';
 
 /** The file's tensors for the current state. */
 export function rngStateTensors(seed: number, step: number): Map<string, Tensor> {
@@ -21,6 +22,8 @@ export function rngStateTensors(seed: number, step: number): Map<string, Tensor>
     ['np_rng_has_gauss', scalar(0n)],
     ['np_rng_cached_gaussian', tensor([0])],
     ['torch_rng_state', getRngState()],
+    // LeRobot's own: the current CUDA device's generator, where there is one.
+    ...(cudaDeviceCount() > 0 ? [[CUDA_STATE, getRngState('cuda')] as const] : []),
   ]);
 }
 
@@ -29,4 +32,7 @@ export function restoreRngState(path: string): void {
   using file = safetensors.open(path);
   using state = file.get('torch_rng_state');
   setRngState(state);
+  if (cudaDeviceCount() === 0 || !file.has(CUDA_STATE)) return;
+  using cuda = file.get(CUDA_STATE);
+  setRngState(cuda, 'cuda');
 }
