@@ -83,7 +83,8 @@ test('a fine-tuned run is resumed with its own weights, not those it started fro
   expect(await train(tune(stopped, '--steps=10'))).toMatchObject({ code: 0 });
   const { code, err } = await train(['--resume', stopped, '--steps=20']);
   expect(code).toBe(0);
-  expect(err).toMatch(/^craft: warning: steps changes from 10 to 20: [^\n]*\n$/);
+  // At a constant rate nothing depends on the length of the run.
+  expect(err).toBe('');
   const model = (run: string) => filesOf(checkpoint(run, 20)).get('pretrained_model/model.safetensors');
   expect(model(stopped)).toBe(model(straight));
 });

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { CraftStrategy } from '@craft-ft/craft';
 import {
   checkResume,
+  datasetFolder,
   formatRecord,
   prepareTraining,
   RESUME_RULES,
@@ -11,6 +12,7 @@ import {
   train,
   type UpdateStrategy,
 } from '@craft-ft/lerobot';
+import { CraftError } from '@craft-ft/torch/errors';
 import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
 import type { Output } from './main.js';
 import { TrainProgress } from './progress.js';
@@ -37,6 +39,13 @@ const RULES: ResumeRules = {
   ],
 };
 
+// The number of steps only matters to what is stretched over the run.
+function resumeRules({ scheduler, craft }: CraftTrainConfig): ResumeRules {
+  const epsilonFalls = craft.epsilon_schedule !== 'constant' && craft.epsilon_start !== craft.epsilon_end;
+  const stretched = scheduler !== null || (craft.enabled && epsilonFalls && craft.epsilon_decay_steps === 0);
+  return stretched ? RULES : { ...RULES, free: [...RULES.free, 'steps'] };
+}
+
 /** Exit code of a run that Ctrl-C stopped, as shells give it (128 + SIGINT). */
 const INTERRUPTED = 130;
 
@@ -47,7 +56,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   const { config, resumeFrom, saved } = request;
   const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
   if (resumeFrom !== null && saved !== null) {
-    for (const line of checkResume(saved, config, RULES, resumeFrom)) warn(line);
+    for (const line of checkResume(saved, config, resumeRules(config), resumeFrom)) warn(line);
   }
   const { craft, ...plain } = config;
   const run = await prepareTraining(plain, {
@@ -80,6 +89,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
       {
         onStep: (step, _, loss) => progress.step(step, loss),
         onLog: (record) => progress.print(formatRecord(record)),
+        onLine: (line) => progress.print(line),
         onCheckpoint: (folder) => progress.print(`saved ${folder}`),
       },
       interrupt.signal,
@@ -107,13 +117,21 @@ async function makeCraft(
   context: StrategyContext,
   { craft, seed }: CraftTrainConfig,
 ): Promise<UpdateStrategy> {
+  const choice = {
+    repo_id: craft.anchor_dataset_path,
+    root: craft.anchor_dataset_root ?? localFolder(craft.anchor_dataset_path),
+    episodes: craft.anchor_episodes,
+    exclude_episodes: null,
+  };
+  const cached = datasetFolder(choice);
+  if (choice.root === null && !existsSync(cached)) {
+    throw new CraftError(
+      'ANCHORS_MISSING',
+      `craft.anchor_dataset_path=${craft.anchor_dataset_path}: neither a dataset's folder nor the name of one in ${cached}`,
+    );
+  }
   const anchors = await context.openStream(
-    {
-      repo_id: craft.anchor_dataset_path,
-      root: craft.anchor_dataset_root ?? localFolder(craft.anchor_dataset_path),
-      episodes: craft.anchor_episodes,
-      exclude_episodes: null,
-    },
+    choice,
     craft.anchor_batch_size,
     craft.anchor_seed ?? anchorSeed(seed),
   );

@@ -33,6 +33,9 @@ const HISTORY_FILE = 'lambda_history.csv';
 /** Batches that the retention loss before and after training is averaged over, at most. */
 const MEASURED_BATCHES = 16;
 
+/** An absolute ε further from the retention loss than this factor is probably a mistake. */
+const FAR = 5;
+
 const stateSchema = z.strictObject({
   version: z.literal(1),
   dual: z.unknown(),
@@ -79,10 +82,21 @@ export class CraftStrategy implements UpdateStrategy {
     return this.#dual.lambda;
   }
 
-  begin(): void {
-    if (this.#startLoss !== null) return;
-    this.#startLoss = requireFinite(this.#measure(), 'retention loss before the first step');
-    if (this.#settings.epsilon_mode === 'relative') this.#dual = this.#dual.withBaseline(this.#startLoss);
+  begin(): string[] {
+    if (this.#startLoss !== null) return [];
+    const start = requireFinite(this.#measure(), 'retention loss before the first step');
+    this.#startLoss = start;
+    if (this.#settings.epsilon_mode === 'relative') this.#dual = this.#dual.withBaseline(start);
+    const lines = [`retention loss on the anchors before the first step: ${start.toFixed(4)}`];
+    const { epsilon_mode: mode, epsilon_start: epsilon } = this.#settings;
+    // An absolute ε is easily on another scale than the loss it bounds: λ then runs to a bound and stays there.
+    if (mode === 'absolute' && (start > FAR * epsilon || epsilon > FAR * start)) {
+      const remedy = '--craft.epsilon_mode=relative measures it against that loss';
+      lines.push(
+        `warning: craft.epsilon_start=${epsilon} is on another scale than the retention loss; ${remedy}`,
+      );
+    }
+    return lines;
   }
 
   update(step: number, batch: TensorBatch): StepReport {

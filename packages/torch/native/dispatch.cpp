@@ -282,7 +282,7 @@ static napi_value call(napi_env env, napi_callback_info info) {
     if (state == nullptr) {
       napi_throw_error(env, nullptr, "internal: the addon has no environment");
     } else {
-      throwCurrentException(state, op == nullptr ? "call" : describe(*args, *op));
+      throwCurrentException(state, op == nullptr ? "" : describe(*args, *op));
     }
     return nullptr;
   }

@@ -127,7 +127,8 @@ napi_value undefined(napi_env env) {
   return result;
 }
 
-static void throwAs(Env* state, napi_ref errorClass, const std::string& message) {
+static void throwAs(Env* state, napi_ref errorClass, const std::string& context, const std::string& sentence) {
+  const std::string message = context.empty() ? sentence : context + ": " + sentence;
   napi_env env = state->napi;
   napi_value constructor, text, error;
   if (errorClass != nullptr && napi_get_reference_value(env, errorClass, &constructor) == napi_ok &&
@@ -152,13 +153,13 @@ void throwCurrentException(Env* state, const std::string& context) {
   try {
     throw;
   } catch (const DisposedTensor& error) {
-    throwAs(state, state->disposedError, context + ": " + error.what());
+    throwAs(state, state->disposedError, context, error.what());
   } catch (const c10::Error& error) {
-    throwAs(state, state->torchError, context + ": " + firstLine(error.what_without_backtrace()));
+    throwAs(state, state->torchError, context, firstLine(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    throwAs(state, state->torchError, context + ": " + firstLine(error.what()));
+    throwAs(state, state->torchError, context, firstLine(error.what()));
   } catch (...) {
-    throwAs(state, state->torchError, context + ": unknown C++ exception");
+    throwAs(state, state->torchError, context, "unknown C++ exception");
   }
 }
 

@@ -16,6 +16,80 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
 }
 
 /**
+ * A file on its way: written under a temporary name in the same folder, then given its own name by `commit`.
+ *
+ * Several files that belong together are first all written and then all committed, so that a full disk is met before any of
+ * them has changed.
+ */
+export class StagedFile {
+  readonly path: string;
+  /** Where the content is until `commit`; a writer that wants a path and no descriptor writes here. */
+  readonly temporary: string;
+
+  /** Creates nothing yet. */
+  constructor(path: string) {
+    this.path = path;
+    this.temporary = join(dirname(path), `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
+  }
+
+  /**
+   * Creates the temporary file, lets `fill` write it and flushes it to disk. On failure it is removed.
+   *
+   * @throws CraftError `DISK_FULL` when no space (or quota) is left, `WRITE_FAILED` when the file system refuses otherwise.
+   * An error thrown by `fill` itself passes through unchanged.
+   */
+  write(fill: (fd: number) => void): this {
+    let fd: number | undefined;
+    try {
+      fd = openSync(this.temporary, 'wx');
+      fill(fd);
+      fsyncSync(fd);
+      const open = fd;
+      fd = undefined;
+      closeSync(open);
+    } catch (error) {
+      discard(fd, this.temporary);
+      throw explainWriteError(error, this.path);
+    }
+    return this;
+  }
+
+  /** Flushes a temporary file that something else has written. @throws as `write`. */
+  flush(): this {
+    let fd: number | undefined;
+    try {
+      fd = openSync(this.temporary, 'r+');
+      fsyncSync(fd);
+      const open = fd;
+      fd = undefined;
+      closeSync(open);
+    } catch (error) {
+      discard(fd, this.temporary);
+      throw explainWriteError(error, this.path);
+    }
+    return this;
+  }
+
+  /** Gives the file its name. What was there keeps its permissions; a symbolic link is replaced. @throws as `write`. */
+  commit(): void {
+    try {
+      const existing = statSync(this.path, { throwIfNoEntry: false });
+      if (existing !== undefined) chmodSync(this.temporary, existing.mode & 0o7777);
+      renameSync(this.temporary, this.path);
+    } catch (error) {
+      discard(undefined, this.temporary);
+      throw explainWriteError(error, this.path);
+    }
+    syncFolder(dirname(this.path));
+  }
+
+  /** Removes the temporary file, if there is one. */
+  discard(): void {
+    discard(undefined, this.temporary);
+  }
+}
+
+/**
  * Writes a file so that a reader, or a crash at any moment, sees either the old content or the whole new one.
  *
  * `fill` writes into a temporary file in the same folder, which is then flushed to disk and renamed over `path`. When
@@ -26,24 +100,7 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
  * An error thrown by `fill` itself passes through unchanged.
  */
 export function atomicWrite(path: string, fill: (fd: number) => void): void {
-  const folder = dirname(path);
-  const temporary = join(folder, `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
-  let fd: number | undefined;
-  try {
-    fd = openSync(temporary, 'wx');
-    fill(fd);
-    const existing = statSync(path, { throwIfNoEntry: false });
-    if (existing !== undefined) chmodSync(temporary, existing.mode & 0o7777);
-    fsyncSync(fd);
-    const open = fd;
-    fd = undefined;
-    closeSync(open);
-    renameSync(temporary, path);
-  } catch (error) {
-    discard(fd, temporary);
-    throw explain(error, path);
-  }
-  syncFolder(folder);
+  new StagedFile(path).write(fill).commit();
 }
 
 /**
@@ -71,7 +128,8 @@ function discard(fd: number | undefined, temporary: string): void {
   } catch {}
 }
 
-function explain(error: unknown, path: string): unknown {
+/** A failed call of the file system as the CraftError it means for `path`; any other error as it is. */
+export function explainWriteError(error: unknown, path: string): unknown {
   const code = errnoCode(error);
   if (code === undefined) return error;
   if (code === 'ENOSPC' || code === 'EDQUOT') {

@@ -78,6 +78,10 @@ export interface Native {
 export const addonPath: string =
   process.env.CRAFT_TORCH_ADDON ?? fileURLToPath(new URL('../build/torch.node', import.meta.url));
 
+// libgomp's threads spin for a long while before they sleep, which is ruinous as soon as another program wants the processor too.
+// It reads this when libtorch is loaded, below.
+if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '20000';
+
 function load(): Native {
   if (!existsSync(addonPath)) {
     throw new CraftError('ADDON_MISSING', `${addonPath} does not exist: run \`npm run setup\` to build it`);

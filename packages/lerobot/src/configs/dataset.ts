@@ -19,7 +19,7 @@ export const datasetConfigSchema = z.strictObject({
     .default(null)
     .describe(
       'Folder of the dataset (the one that holds meta/, data/ and videos/). null: looked up from repo_id. ' +
-        'Formats 2.1 and 3.0 are read as they are.',
+        'Formats 2.0, 2.1 and 3.0 are read as they are.',
     ),
   episodes: episodeList.describe(
     'Episodes to use, by their index in the dataset, e.g. [28,29]. null: all. Only the files of these episodes have to ' +

@@ -35,42 +35,61 @@ export function computeStats(
 
 type ColumnStats = Record<'min' | 'max' | 'mean' | 'std' | (typeof quantileNames)[number], number>;
 
-function columnStats(column: Float64Array): ColumnStats {
+/** Statistics of whole numbers from 0 on, given by how often each occurs. */
+export function countedStats(counts: Float64Array): ColumnStats {
+  const present = [...counts.keys()].filter((value) => counts[value]! > 0);
+  return columnStats(
+    Float64Array.from(present),
+    Float64Array.from(present, (value) => counts[value]!),
+  );
+}
+
+/** @param weights How often each value counts; once where left out. */
+function columnStats(values: Float64Array, weights?: Float64Array): ColumnStats {
   let min = Number.POSITIVE_INFINITY;
   let max = Number.NEGATIVE_INFINITY;
   let sum = 0;
-  for (const x of column) {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i]!;
+    const weight = weights === undefined ? 1 : weights[i]!;
     if (x < min) min = x;
     if (x > max) max = x;
-    sum += x;
+    sum += weight * x;
+    count += weight;
   }
-  const mean = sum / column.length;
+  const mean = sum / count;
   let squares = 0;
-  for (const x of column) squares += (x - mean) ** 2;
-  const [q01, q10, q50, q90, q99] = quantiles(column, min, max, mean);
-  return { min, max, mean, std: Math.sqrt(squares / column.length), q01, q10, q50, q90, q99 };
+  for (let i = 0; i < values.length; i++) {
+    squares += (weights === undefined ? 1 : weights[i]!) * (values[i]! - mean) ** 2;
+  }
+  const std = Math.sqrt(squares / count);
+  if (count < 2) return { min, max, mean, std, q01: mean, q10: mean, q50: mean, q90: mean, q99: mean };
+  const [q01, q10, q50, q90, q99] = quantiles(values, weights, count, min, max);
+  return { min, max, mean, std, q01, q10, q50, q90, q99 };
 }
 
 function quantiles(
-  column: Float64Array,
+  values: Float64Array,
+  weights: Float64Array | undefined,
+  count: number,
   min: number,
   max: number,
-  mean: number,
 ): [number, number, number, number, number] {
-  if (column.length < 2) return [mean, mean, mean, mean, mean];
   const low = min - 1e-10;
   const step = (max + 1e-10 - low) / BINS;
   const edge = (i: number): number => (i === BINS ? max + 1e-10 : low + i * step);
-  const counts = new Uint32Array(BINS);
-  for (const x of column) {
+  const counts = new Float64Array(BINS);
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i]!;
     let bin = step > 0 ? Math.min(BINS - 1, Math.max(0, Math.floor((x - low) / step))) : BINS - 1;
     // The division rounds; the edges decide, as in numpy.histogram.
     while (bin > 0 && x < edge(bin)) bin--;
     while (bin < BINS - 1 && x >= edge(bin + 1)) bin++;
-    counts[bin]!++;
+    counts[bin]! += weights === undefined ? 1 : weights[i]!;
   }
   const quantile = (q: number): number => {
-    const target = q * column.length;
+    const target = q * count;
     let before = 0;
     let bin = 0;
     while (bin < BINS - 1 && before + counts[bin]! < target) before += counts[bin++]!;

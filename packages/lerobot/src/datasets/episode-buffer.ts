@@ -1,8 +1,20 @@
 import { CraftError } from '@craft-ft/torch';
 import { type ColumnArray, columnDType, elementBytes, elements, integerRange, viewAs } from './dtypes.js';
 
-/** One value of a frame: a number (or boolean, bigint) for shape [1], else all elements row-major. */
+/** A picture: RGB bytes, row by row, [height, width, 3]. */
+export interface RgbImage {
+  readonly data: Uint8Array | Uint8ClampedArray;
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * One value of a frame: a number (or boolean, bigint) for shape [1], else all elements row-major; a text for `string`; RGB bytes
+ * or an {@link RgbImage} for `image` and `video`.
+ */
 export type FrameValue =
+  | string
+  | RgbImage
   | number
   | bigint
   | boolean
@@ -16,16 +28,32 @@ export interface BufferedFeature {
   readonly shape: readonly number[];
 }
 
-/** The frames of the episode being recorded, checked one by one, in growing typed arrays. */
+/** Takes a camera's frames. */
+export interface ImageSink {
+  add(rgb: Uint8Array | Uint8ClampedArray): void;
+}
+
+/**
+ * The frames of the episode being recorded, checked one by one: numbers in growing typed arrays, texts in lists; pictures are
+ * checked and passed on.
+ */
 export class EpisodeBuffer {
   readonly #where: string;
   readonly #features: readonly [string, BufferedFeature][];
+  readonly #sinks: ReadonlyMap<string, ImageSink>;
   readonly #data = new Map<string, ColumnArray>();
+  readonly #texts = new Map<string, string[]>();
   #tasks: string[] = [];
 
-  constructor(where: string, features: Readonly<Record<string, BufferedFeature>>) {
+  /** @param sinks One for each feature of dtype image or video. */
+  constructor(
+    where: string,
+    features: Readonly<Record<string, BufferedFeature>>,
+    sinks: ReadonlyMap<string, ImageSink>,
+  ) {
     this.#where = where;
     this.#features = Object.entries(features);
+    this.#sinks = sinks;
     this.clear();
   }
 
@@ -41,26 +69,44 @@ export class EpisodeBuffer {
 
   clear(): void {
     this.#tasks = [];
-    for (const [key, feature] of this.#features) this.#data.set(key, allocate(feature, 64));
+    for (const [key, feature] of this.#features) {
+      if (feature.dtype === 'string') this.#texts.set(key, []);
+      else if (!this.#sinks.has(key)) this.#data.set(key, allocate(feature, 64));
+    }
   }
 
   /**
    * Adds a frame; a frame with any wrong value leaves the buffer as it was.
    *
-   * @throws CraftError `DATASET_FRAME` naming the feature and the frame.
+   * @throws CraftError `DATASET_FRAME` naming the feature and the frame; what a sink throws passes through.
    */
   add(frame: Readonly<Record<string, FrameValue>>, task: string): void {
     if (typeof task !== 'string' || task === '') throw this.#error('task', 'must be a non-empty text');
+    const known = (key: string): boolean => this.#features.some(([name]) => name === key);
     for (const key of Object.keys(frame)) {
-      if (!this.#data.has(key))
-        throw this.#error(key, `is not a feature; they are ${[...this.#data.keys()].join(', ')}`);
+      if (!known(key)) {
+        const keys = this.#features.map(([name]) => name).join(', ');
+        throw this.#error(key, `is not a feature; they are ${keys}`);
+      }
     }
+    const texts: [string, string][] = [];
+    const images: [ImageSink, Uint8Array | Uint8ClampedArray][] = [];
     for (const [key, feature] of this.#features) {
       const value = frame[key];
       if (value === undefined) throw this.#error(key, 'is missing');
-      this.#put(key, feature, value);
+      const sink = this.#sinks.get(key);
+      if (sink !== undefined) images.push([sink, this.#image(key, feature, value)]);
+      else if (feature.dtype === 'string') texts.push([key, this.#text(key, value)]);
+      else this.#put(key, feature, value);
     }
+    for (const [sink, rgb] of images) sink.add(rgb);
+    for (const [key, text] of texts) this.#texts.get(key)!.push(text);
     this.#tasks.push(task);
+  }
+
+  /** The texts of a feature of dtype string. */
+  texts(key: string): readonly string[] {
+    return this.#texts.get(key)!;
   }
 
   /** Values of a feature, row-major `[length, ...shape]`; valid until the next frame. */
@@ -69,8 +115,38 @@ export class EpisodeBuffer {
     return this.#data.get(key)!.subarray(0, this.length * elements(feature.shape));
   }
 
+  #text(key: string, value: FrameValue): string {
+    if (typeof value === 'string') return value;
+    throw this.#error(key, `is a ${typeof value}, expected a text`);
+  }
+
+  #image(key: string, { shape }: BufferedFeature, value: FrameValue): Uint8Array | Uint8ClampedArray {
+    const [height, width] = shape as [number, number];
+    const sized = typeof value === 'object' && 'data' in value ? value : undefined;
+    const data = sized?.data ?? value;
+    if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+      throw this.#error(key, 'must be RGB bytes in a Uint8Array, or {data, width, height}');
+    }
+    if (sized !== undefined && (sized.width !== width || sized.height !== height)) {
+      throw this.#error(
+        key,
+        `is ${sized.width}×${sized.height}, expected width × height = ${width}×${height}`,
+      );
+    }
+    if (data.length !== height * width * 3) {
+      throw this.#error(
+        key,
+        `has ${data.length} bytes, expected ${height * width * 3} (RGB, height ${height}, width ${width})`,
+      );
+    }
+    return data;
+  }
+
   #put(key: string, feature: BufferedFeature, value: FrameValue): void {
     const width = elements(feature.shape);
+    if (typeof value === 'string' || (typeof value === 'object' && 'data' in value)) {
+      throw this.#error(key, `must be ${width === 1 ? 'a number' : `${width} numbers`}`);
+    }
     const list: ArrayLike<number | bigint | boolean> = typeof value === 'object' ? value : [value];
     if (list.length !== width) {
       throw this.#error(

@@ -28,6 +28,18 @@ export function writeColumn(name: string, dtype: string, depth = 0): WriteColumn
   };
 }
 
+/** A picture as LeRobot and the `datasets` library store it: the file's bytes, and its name. */
+export function imageColumn(name: string): WriteColumn {
+  return {
+    name,
+    schema: [
+      { name, repetition_type: 'OPTIONAL', num_children: 2 },
+      { name: 'bytes', repetition_type: 'OPTIONAL', type: 'BYTE_ARRAY' },
+      { name: 'path', repetition_type: 'OPTIONAL', ...leaf('string') },
+    ],
+  };
+}
+
 /** The schema of a file with these columns. */
 export function fileSchema(columns: readonly WriteColumn[]): SchemaElement[] {
   return [
@@ -99,6 +111,7 @@ export function huggingfaceMetadata(
   features: Readonly<Record<string, { dtype: string; shape: readonly number[] }>>,
 ): string {
   const described = Object.entries(features).map(([key, { dtype, shape }]) => {
+    if (dtype === 'image') return [key, { _type: 'Image' }];
     const value = { dtype, _type: 'Value' };
     const depth = listDepth(shape);
     if (depth === 0) return [key, value];
@@ -108,7 +121,12 @@ export function huggingfaceMetadata(
   return JSON.stringify({ info: { features: Object.fromEntries(described) } });
 }
 
+/** Whether a feature is a camera's. */
+export function isVisual(dtype: string): boolean {
+  return dtype === 'image' || dtype === 'video';
+}
+
 /** Whether the writer takes a feature of this dtype. */
 export function isWritable(dtype: string): boolean {
-  return columnDType(dtype) === dtype;
+  return columnDType(dtype) === dtype || dtype === 'string' || isVisual(dtype);
 }

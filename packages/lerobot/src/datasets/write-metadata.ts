@@ -1,39 +1,58 @@
 import { join } from 'node:path';
+import { StagedFile, writeFully } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
-import { writeAtomically } from './atomic.js';
-import { integerRange } from './dtypes.js';
-import { fileSchema, type WriteColumn, writeColumn } from './parquet-schema.js';
-import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from './stats.js';
+import { formatPath } from './files.js';
+import type { VideoSegment } from './metadata.js';
+import { emptyBody, type ParquetBody, stageRowGroup } from './parquet-append.js';
+import { fileSchema, writeColumn } from './parquet-schema.js';
+import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './staged.js';
+import { aggregateStats, type DatasetStats, type FeatureStats } from './stats.js';
+import { episodeColumns, nest } from './write-episodes.js';
 
 export interface WrittenFeature {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly names: unknown;
+  /** Of a video: how it is encoded. */
+  readonly info?: Readonly<Record<string, unknown>>;
 }
 
 export interface WrittenEpisode {
+  readonly index: number;
   readonly length: number;
+  /** Dataset-wide index of the first frame. */
   readonly fromIndex: number;
   readonly tasks: readonly string[];
-  readonly chunkIndex: number;
-  readonly fileIndex: number;
+  readonly data: FileSlot;
+  /** By video feature. */
+  readonly videos: Readonly<Record<string, VideoSegment>>;
+  /** By feature; texts have none. */
   readonly stats: DatasetStats;
 }
 
-/** All that the metadata says; episodes and tasks are in the order of their indices. */
+/** What stays the same while recording. */
 export interface WrittenDataset {
   readonly root: string;
-  readonly fps: number;
-  readonly robotType: string | null;
   readonly features: Readonly<Record<string, WrittenFeature>>;
   readonly chunksSize: number;
   readonly dataFilesSizeInMb: number;
-  readonly tasks: string[];
-  readonly episodes: WrittenEpisode[];
+  /** info.json but for the totals and splits. */
+  readonly info: Readonly<Record<string, unknown>>;
+}
+
+/** What there is already. */
+export interface WrittenTotals {
+  readonly episodes: number;
+  readonly frames: number;
+  /** In the order of their indices. */
+  readonly tasks: readonly string[];
+  /** Undefined before the first episode. */
+  readonly stats: DatasetStats | undefined;
 }
 
 export const dataPath = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet';
+export const videoPath = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4';
+const episodesPath = 'meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet';
 
 /** The features LeRobot adds to every dataset. */
 export const bookkeepingFeatures: Readonly<Record<string, WrittenFeature>> = {
@@ -44,48 +63,113 @@ export const bookkeepingFeatures: Readonly<Record<string, WrittenFeature>> = {
   task_index: { dtype: 'int64', shape: [1], names: null },
 };
 
-/** Writes meta/: tasks, episodes, stats, and info.json last, whose presence makes the folder a dataset. */
-export function writeMetadata(dataset: WrittenDataset): void {
-  const meta = join(dataset.root, 'meta');
-  writeTasks(join(meta, 'tasks.parquet'), dataset.tasks);
-  writeEpisodes(join(meta, 'episodes', 'chunk-000', 'file-000.parquet'), dataset);
-  const stats = aggregateStats(
-    dataset.episodes.map((episode) => episode.stats),
-    meta,
-    () => {},
-  );
-  writeJson(
-    join(meta, 'stats.json'),
-    Object.fromEntries(Object.entries(stats).map(([key, s]) => [key, statsJson(s)])),
-  );
-  writeJson(join(meta, 'info.json'), {
-    codebase_version: 'v3.0',
-    robot_type: dataset.robotType,
-    total_episodes: dataset.episodes.length,
-    total_frames: dataset.episodes.reduce((sum, episode) => sum + episode.length, 0),
-    total_tasks: dataset.tasks.length,
-    chunks_size: dataset.chunksSize,
-    data_files_size_in_mb: dataset.dataFilesSizeInMb,
-    video_files_size_in_mb: 200,
-    fps: dataset.fps,
-    splits: { train: `0:${dataset.episodes.length}` },
-    data_path: dataPath,
-    video_path: null,
-    features: dataset.features,
-  });
+/**
+ * Rows of meta/episodes that are encoded again with each episode, until they are a row group. One row group per episode would
+ * make the footer grow by a hundred column entries each.
+ */
+const ROWS_PER_GROUP = 100;
+
+/** The files under `meta/`, written anew with every episode: info.json last, whose presence makes the folder a dataset. */
+export class MetadataFiles {
+  readonly #dataset: WrittenDataset;
+  #totals: WrittenTotals;
+  #slot: FileSlot;
+  /** Row groups that stay as they are. */
+  #body: ParquetBody = emptyBody;
+  /** Rows after them. */
+  #rows: readonly WrittenEpisode[] = [];
+
+  /** @param first The first file of meta/episodes to write. */
+  constructor(dataset: WrittenDataset, totals: WrittenTotals, first: FileSlot) {
+    this.#dataset = dataset;
+    this.#totals = totals;
+    this.#slot = first;
+  }
+
+  get totals(): WrittenTotals {
+    return this.#totals;
+  }
+
+  /** @param tasks Those there were, and the episode's new ones. @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
+  stage(episode: WrittenEpisode, tasks: readonly string[]): Staged<undefined> {
+    const before = this.#totals;
+    const meta = join(this.#dataset.root, 'meta');
+    const sets = before.stats === undefined ? [episode.stats] : [before.stats, episode.stats];
+    const stats = aggregateStats(sets, meta, () => {});
+    const totals: WrittenTotals = {
+      episodes: before.episodes + 1,
+      frames: before.frames + episode.length,
+      tasks,
+      stats,
+    };
+    const files: StagedFile[] = [];
+    try {
+      if (tasks.length > before.tasks.length) files.push(stageTasks(join(meta, 'tasks.parquet'), tasks));
+      const episodes = this.#stageEpisode(episode);
+      files.push(...episodes.files);
+      const statsJson = Object.fromEntries(Object.entries(stats).map(([key, s]) => [key, toJson(s)]));
+      files.push(stageJson(join(meta, 'stats.json'), statsJson));
+      files.push(
+        stageJson(join(meta, 'info.json'), {
+          ...this.#dataset.info,
+          total_episodes: totals.episodes,
+          total_frames: totals.frames,
+          total_tasks: tasks.length,
+          splits: { train: `0:${totals.episodes}` },
+        }),
+      );
+      const accept = (): void => {
+        this.#totals = totals;
+        episodes.accept();
+      };
+      return { files, value: undefined, accept };
+    } catch (error) {
+      for (const file of files) file.discard();
+      throw error;
+    }
+  }
+
+  #stageEpisode(episode: WrittenEpisode): Staged<undefined> {
+    const { root, features, chunksSize, dataFilesSizeInMb } = this.#dataset;
+    const full = this.#rows.length === 0 && this.#body.bytes >= dataFilesSizeInMb * 2 ** 20;
+    const slot = full ? nextSlot(this.#slot, chunksSize) : this.#slot;
+    const closed = full ? emptyBody : this.#body;
+    const rows = [...this.#rows, episode];
+    const path = formatPath(root, episodesPath, { chunk_index: slot.chunk, file_index: slot.file });
+    makeFolderOf(path);
+    const { columns, values } = episodeColumns(rows, features, slot);
+    const columnData = columns.map(({ name }, i) => ({ name, data: values[i]! }));
+    const { file, body } = stageRowGroup(path, closed, fileSchema(columns), columnData);
+    const accept = (): void => {
+      const ended = rows.length === ROWS_PER_GROUP;
+      this.#slot = slot;
+      this.#body = ended ? body : closed;
+      this.#rows = ended ? [] : rows;
+    };
+    return { files: [file], value: undefined, accept };
+  }
 }
 
-function writeJson(path: string, value: unknown): void {
-  writeAtomically(path, JSON.stringify(value, null, 4));
+function stageJson(path: string, value: unknown): StagedFile {
+  const bytes = new TextEncoder().encode(JSON.stringify(value, null, 4));
+  return stageBytes(path, bytes);
 }
 
-function statsJson({ shape: _shape, count, ...values }: FeatureStats): Record<string, number[]> {
+function stageBytes(path: string, bytes: Uint8Array): StagedFile {
+  makeFolderOf(path);
+  return new StagedFile(path).write((fd) => writeFully(fd, bytes));
+}
+
+/** Nested in the shape of the statistic: `[26]` for a state, `[3][1][1]` for a camera. */
+function toJson({ shape, count, ...values }: FeatureStats): Record<string, unknown> {
   const { min, max, mean, std, ...quantiles } = values;
-  return { min, max, mean, std, count: [count], ...quantiles };
+  const nested = Object.entries({ min, max, mean, std }).map(([name, stat]) => [name, nest(stat, shape)]);
+  const rest = Object.entries(quantiles).map(([name, stat]) => [name, nest(stat!, shape)]);
+  return { ...Object.fromEntries(nested), count: [count], ...Object.fromEntries(rest) };
 }
 
 /** A pandas frame indexed by the task's text, which pandas restores from the `pandas` entry. */
-function writeTasks(path: string, tasks: readonly string[]): void {
+function stageTasks(path: string, tasks: readonly string[]): StagedFile {
   const column = (name: string, pandas: string, numpy: string): object => ({
     name,
     field_name: name,
@@ -110,87 +194,13 @@ function writeTasks(path: string, tasks: readonly string[]): void {
     pandas_version: '2.3.3',
   };
   const columns = [writeColumn('task_index', 'int64'), writeColumn('task', 'string')];
-  const values = [BigInt64Array.from(tasks, (_, i) => BigInt(i)), [...tasks]];
-  writeParquet(path, columns, values, [{ key: 'pandas', value: JSON.stringify(pandas) }]);
-}
-
-function writeEpisodes(path: string, { episodes, features }: WrittenDataset): void {
-  const columns: WriteColumn[] = [];
-  const values: DecodedArray[] = [];
-  const add = (column: WriteColumn, data: DecodedArray): void => {
-    columns.push(column);
-    values.push(data);
-  };
-  const addInteger = (name: string, of: (episode: WrittenEpisode, i: number) => number): void =>
-    add(
-      writeColumn(name, 'int64'),
-      BigInt64Array.from(episodes, (episode, i) => BigInt(of(episode, i))),
-    );
-  addInteger('episode_index', (_, i) => i);
-  add(
-    writeColumn('tasks', 'string', 1),
-    episodes.map((episode) => [...episode.tasks]),
-  );
-  addInteger('length', (episode) => episode.length);
-  addInteger('data/chunk_index', (episode) => episode.chunkIndex);
-  addInteger('data/file_index', (episode) => episode.fileIndex);
-  addInteger('dataset_from_index', (episode) => episode.fromIndex);
-  addInteger('dataset_to_index', (episode) => episode.fromIndex + episode.length);
-  for (const [key, { dtype, shape }] of Object.entries(features)) {
-    const depth = shape.length;
-    const nested = (stat: number[]): unknown => nest(stat, shape);
-    // LeRobot keeps the extremes of integer features as integers.
-    const integer = integerRange[dtype] !== undefined;
-    for (const name of ['min', 'max', 'mean', 'std', 'count', ...quantileNames] as const) {
-      const column = `stats/${key}/${name}`;
-      if (name === 'count') {
-        add(
-          writeColumn(column, 'int64', 1),
-          episodes.map((episode) => [BigInt(episode.stats[key]!.count)]),
-        );
-      } else if (integer && (name === 'min' || name === 'max')) {
-        add(
-          writeColumn(column, 'int64', depth),
-          episodes.map((episode) => nest(episode.stats[key]![name].map(toInt64), shape)),
-        );
-      } else {
-        add(
-          writeColumn(column, 'float64', depth),
-          episodes.map((episode) => nested(episode.stats[key]![name]!)),
-        );
-      }
-    }
-  }
-  addInteger('meta/episodes/chunk_index', () => 0);
-  addInteger('meta/episodes/file_index', () => 0);
-  writeParquet(path, columns, values);
-}
-
-/** Statistics are float64: the extremes of int64 round to just outside its range. */
-function toInt64(value: number): bigint {
-  const [low, high] = integerRange.int64!;
-  const whole = BigInt(value);
-  return whole < low ? low : whole > high ? high : whole;
-}
-
-/** A flat row-major array as nested lists of a shape. */
-function nest(values: readonly unknown[], shape: readonly number[]): unknown {
-  const [size, ...rest] = shape;
-  if (size === undefined) return values[0];
-  const step = values.length / size;
-  return Array.from({ length: size }, (_, i) => nest(values.slice(i * step, (i + 1) * step), rest));
-}
-
-function writeParquet(
-  path: string,
-  columns: readonly WriteColumn[],
-  values: readonly DecodedArray[],
-  kvMetadata: { key: string; value: string }[] = [],
-): void {
-  const buffer = parquetWriteBuffer({
-    columnData: columns.map(({ name }, i) => ({ name, data: values[i]! })),
-    schema: fileSchema(columns),
-    kvMetadata,
-  });
-  writeAtomically(path, new Uint8Array(buffer));
+  const values: DecodedArray[] = [BigInt64Array.from(tasks, (_, i) => BigInt(i)), [...tasks]];
+  makeFolderOf(path);
+  return stageRowGroup(
+    path,
+    emptyBody,
+    fileSchema(columns),
+    columns.map(({ name }, i) => ({ name, data: values[i]! })),
+    [{ key: 'pandas', value: JSON.stringify(pandas) }],
+  ).file;
 }

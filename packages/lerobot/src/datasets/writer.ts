@@ -1,29 +1,26 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { CraftError } from '@craft-ft/torch';
-import { type ByteWriter, fileWriter, ParquetWriter } from 'hyparquet-writer';
-import { guard, makeFolderOf, publish, temporaryPath } from './atomic.js';
+import { CraftError, type StagedFile } from '@craft-ft/torch';
+import type { VideoEncoding } from '../video/encoder.js';
 import { computeStats } from './compute-stats.js';
-import { EpisodeBuffer, type FrameValue } from './episode-buffer.js';
-import { formatPath } from './files.js';
-import { isBookkeeping } from './info.js';
-import {
-  fileSchema,
-  huggingfaceMetadata,
-  isWritable,
-  listDepth,
-  toRows,
-  writeColumn,
-} from './parquet-schema.js';
+import { DataFiles, type EpisodeColumn } from './data-files.js';
+import { EpisodeBuffer, type FrameValue, type ImageSink } from './episode-buffer.js';
+import { ImageTrack } from './image-track.js';
+import type { VideoSegment } from './metadata.js';
+import { isVisual } from './parquet-schema.js';
+import { type ExistingDataset, readForAppending } from './reopen.js';
+import type { FileSlot, Staged } from './staged.js';
 import type { DatasetStats } from './stats.js';
+import { VideoTrack } from './video-track.js';
 import {
   bookkeepingFeatures,
   dataPath,
-  type WrittenDataset,
+  MetadataFiles,
+  videoPath,
   type WrittenEpisode,
   type WrittenFeature,
-  writeMetadata,
 } from './write-metadata.js';
+import { featureProblem, writtenFeature } from './writer-features.js';
 
 /** Options of {@link LeRobotDatasetWriter.create}. */
 export interface LeRobotDatasetWriterOptions {
@@ -31,82 +28,160 @@ export interface LeRobotDatasetWriterOptions {
   root: string;
   /** Frames per second. */
   fps: number;
-  /** Numeric features by key: numpy dtype (float32, float64, int8…int64, uint8, bool), shape of one frame, axis names. */
+  /**
+   * Features by key, as in info.json: dtype, shape of one frame, axis names. Numpy dtypes (float32, float64, int8…int64, uint8, bool)
+   * of one to five dimensions; `string` of shape [1]; `video` (encoded) and `image` (PNG, lossless, inside the data files) of
+   * shape [height, width, 3].
+   */
   features: Readonly<Record<string, { dtype: string; shape: readonly number[]; names?: unknown }>>;
   robotType?: string | null;
+  /** How video is encoded. Default AV1, key frames 2 apart, crf 30, preset 12: LeRobot's. */
+  video?: VideoEncoding;
   /** A new data file is begun before this size would be passed. Default 100, LeRobot's. */
   dataFilesSizeInMb?: number;
+  /** A new video file is begun before this size would be passed. Default 200, LeRobot's. */
+  videoFilesSizeInMb?: number;
   /** Files per folder. Default 1000, LeRobot's. */
   chunksSize?: number;
 }
 
 /** A frame for {@link LeRobotDatasetWriter.addFrame}: every feature's value, and the task. */
-export type Frame = Readonly<Record<string, FrameValue | string>> & { readonly task: string };
+export type Frame = Readonly<Record<string, FrameValue>> & { readonly task: string };
+
+/** What a writer is made from. */
+interface Setting extends ExistingDataset {
+  readonly fps: number;
+  readonly encoding: VideoEncoding;
+  readonly videoFilesSizeInMb: number;
+}
 
 /**
- * Writes a dataset in LeRobot v3.0 format, numeric features only, one row group per episode.
+ * Records a dataset in LeRobot v3.0 format.
  *
- * Every file appears under its name only when complete, info.json last: until `finalize` returns the folder is no dataset.
- * Frames of an episode are held in memory until `saveEpisode`.
+ * After each `saveEpisode` the folder is a complete dataset; a crash at any other moment loses the open episode. All files of an
+ * episode are first written under temporary names and then renamed, info.json last, so a full disk leaves what was saved
+ * as it was. Data and video files are continued by copying what they hold, as LeRobot does with videos: at most 100 and 200 MB per
+ * episode. Of the open episode, numbers and PNG files are in memory; video frames are encoded as they come.
  *
  * @example
  * ```ts
  * const writer = LeRobotDatasetWriter.create({
  *   root: 'data/reach', fps: 20,
- *   features: { 'observation.state': { dtype: 'float32', shape: [4] }, action: { dtype: 'float32', shape: [2] } },
+ *   features: {
+ *     'observation.state': { dtype: 'float32', shape: [4] },
+ *     'observation.images.top': { dtype: 'video', shape: [240, 320, 3] },
+ *     action: { dtype: 'float32', shape: [2] },
+ *   },
  * });
- * writer.addFrame({ 'observation.state': [0, 0, 1, 1], action: [0.1, 0.1], task: 'reach the corner' });
- * writer.saveEpisode();
+ * writer.addFrame({
+ *   'observation.state': [0, 0, 1, 1], 'observation.images.top': rgb, action: [0.1, 0.1], task: 'reach the corner',
+ * });
+ * await writer.saveEpisode();
  * writer.finalize();
  * ```
  */
 export class LeRobotDatasetWriter {
   readonly root: string;
-  readonly #dataset: WrittenDataset;
+  readonly #fps: number;
+  readonly #features: Readonly<Record<string, WrittenFeature>>;
   readonly #buffer: EpisodeBuffer;
-  readonly #maxBytes: number;
-  #file: { path: string; bytes: ByteWriter; parquet: ParquetWriter } | undefined;
-  #chunkIndex = 0;
-  #fileIndex = 0;
-  #state: 'open' | 'failed' | 'finalized' = 'open';
+  readonly #videos = new Map<string, VideoTrack>();
+  readonly #images = new Map<string, ImageTrack>();
+  readonly #data: DataFiles;
+  readonly #metadata: MetadataFiles;
+  #state: 'open' | 'saving' | 'failed' | 'finalized' = 'open';
 
-  private constructor(options: LeRobotDatasetWriterOptions, features: Record<string, WrittenFeature>) {
-    this.root = resolve(options.root);
-    this.#dataset = {
-      root: this.root,
-      fps: options.fps,
-      robotType: options.robotType ?? null,
-      features: { ...features, ...bookkeepingFeatures },
-      chunksSize: options.chunksSize ?? 1000,
-      dataFilesSizeInMb: options.dataFilesSizeInMb ?? 100,
-      tasks: [],
-      episodes: [],
-    };
-    this.#maxBytes = this.#dataset.dataFilesSizeInMb * 2 ** 20;
-    this.#buffer = new EpisodeBuffer(this.root, features);
+  private constructor({ dataset, totals, slots, fps, encoding, videoFilesSizeInMb }: Setting) {
+    const { root, features, chunksSize } = dataset;
+    this.root = root;
+    this.#fps = fps;
+    this.#features = features;
+    for (const [key, { dtype, shape }] of Object.entries(features)) {
+      const [height, width] = shape as [number, number];
+      if (dtype === 'image') this.#images.set(key, new ImageTrack(width, height));
+      if (dtype !== 'video') continue;
+      const first = slots.videos[key] ?? { chunk: 0, file: 0 };
+      const maxBytes = videoFilesSizeInMb * 2 ** 20;
+      this.#videos.set(
+        key,
+        new VideoTrack({ root, key, width, height, fps, encoding, videoPath, maxBytes, chunksSize, first }),
+      );
+    }
+    const recorded = Object.entries(features).filter(([key]) => !(key in bookkeepingFeatures));
+    const sinks = new Map<string, ImageSink>([...this.#videos, ...this.#images]);
+    this.#buffer = new EpisodeBuffer(root, Object.fromEntries(recorded), sinks);
+    const maxBytes = dataset.dataFilesSizeInMb * 2 ** 20;
+    this.#data = new DataFiles({ root, dataPath, features, maxBytes, chunksSize, first: slots.data });
+    this.#metadata = new MetadataFiles(dataset, totals, slots.episodes);
   }
 
   /**
+   * Begins a dataset; nothing is written before the first episode.
+   *
    * @throws CraftError `DATASET_EXISTS` when the folder is not empty, `DATASET_FEATURE` for a feature that cannot be written,
    * `DATASET_FPS`.
    */
   static create(options: LeRobotDatasetWriterOptions): LeRobotDatasetWriter {
-    const { root, fps } = options;
+    const { fps, video: encoding = {}, chunksSize = 1000 } = options;
+    const { dataFilesSizeInMb = 100, videoFilesSizeInMb = 200 } = options;
+    const root = resolve(options.root);
     if (!Number.isInteger(fps) || fps < 1) {
       throw new CraftError('DATASET_FPS', `${root}: fps must be a whole number from 1 on, not ${fps}`);
     }
     if (existsSync(root) && !(statSync(root).isDirectory() && readdirSync(root).length === 0)) {
       throw new CraftError(
         'DATASET_EXISTS',
-        `${root}: already exists and is not an empty folder; choose another one or delete it`,
+        `${root}: already exists and is not an empty folder; choose another one, delete it, or go on with it by LeRobotDatasetWriter.open`,
       );
     }
-    const features = Object.entries(options.features).map(([key, { dtype, shape, names }]) => {
-      const problem = featureProblem(key, dtype, shape);
-      if (problem === undefined) return [key, { dtype, shape: [...shape], names: names ?? null }] as const;
-      throw new CraftError('DATASET_FEATURE', `${root}: feature "${key}" ${problem}`);
+    for (const [key, feature] of Object.entries(options.features)) {
+      const problem = featureProblem(key, feature);
+      if (problem !== undefined) {
+        throw new CraftError('DATASET_FEATURE', `${root}: feature "${key}" ${problem}`);
+      }
+    }
+    const given = Object.entries(options.features).map(
+      ([key, feature]) => [key, writtenFeature(feature, fps, encoding)] as const,
+    );
+    const features = { ...Object.fromEntries(given), ...bookkeepingFeatures };
+    const info = {
+      codebase_version: 'v3.0',
+      robot_type: options.robotType ?? null,
+      total_episodes: 0,
+      total_frames: 0,
+      total_tasks: 0,
+      chunks_size: chunksSize,
+      data_files_size_in_mb: dataFilesSizeInMb,
+      video_files_size_in_mb: videoFilesSizeInMb,
+      fps,
+      splits: {},
+      data_path: dataPath,
+      video_path: given.some(([, { dtype }]) => dtype === 'video') ? videoPath : null,
+      features,
+    };
+    const first = { chunk: 0, file: 0 };
+    return new LeRobotDatasetWriter({
+      dataset: { root, features, chunksSize, dataFilesSizeInMb, info },
+      totals: { episodes: 0, frames: 0, tasks: [], stats: undefined },
+      slots: { data: first, episodes: first, videos: {} },
+      fps,
+      encoding,
+      videoFilesSizeInMb,
     });
-    return new LeRobotDatasetWriter(options, Object.fromEntries(features));
+  }
+
+  /**
+   * Goes on with a dataset of version 3.0, its features, sizes and frames per second. New episodes go into new files, as LeRobot
+   * does it. What a crash while saving may have left is cleaned up: temporary files, and rows of an episode that was not
+   * completely saved.
+   *
+   * @param options `video`: another encoding than the one info.json names.
+   * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_PATH_INVALID` where the dataset
+   * is not one the writer can go on with, `DATASET_ROWS` when the last data file has rows that cannot be told apart.
+   */
+  static async open(root: string, options: { video?: VideoEncoding } = {}): Promise<LeRobotDatasetWriter> {
+    const existing = await readForAppending(resolve(root));
+    return new LeRobotDatasetWriter({ ...existing, encoding: options.video ?? existing.encoding });
   }
 
   /** Number of frames of the episode being recorded. */
@@ -114,29 +189,43 @@ export class LeRobotDatasetWriter {
     return this.#buffer.length;
   }
 
-  /** Number of episodes saved. */
+  /** Number of episodes in the dataset. */
   get savedEpisodes(): number {
-    return this.#dataset.episodes.length;
+    return this.#metadata.totals.episodes;
   }
 
   /**
-   * Adds a frame to the current episode. Its timestamp is its number divided by fps.
+   * Adds a frame to the current episode. Its timestamp is its number divided by fps. Pictures are copied.
    *
-   * @throws CraftError `DATASET_FRAME` when a feature is missing, unknown, of the wrong width or dtype, or not finite.
+   * @throws CraftError `DATASET_FRAME` when a feature is missing, unknown, of the wrong width or dtype, or not finite: the episode
+   * stays as it was. `DISK_FULL`, `VIDEO_WRITE`, `VIDEO_ENCODER`, `VIDEO_LIBRARY` when a video cannot be encoded: the episode is
+   * dropped.
    */
   addFrame(frame: Frame): void {
     this.#requireOpen();
     const { task, ...values } = frame;
-    this.#buffer.add(values as Record<string, FrameValue>, task);
+    try {
+      this.#buffer.add(values as Record<string, FrameValue>, task);
+    } catch (error) {
+      if (!(error instanceof CraftError && error.code === 'DATASET_FRAME')) this.#drop();
+      throw error;
+    }
   }
 
   /** Forgets the frames of the current episode. */
   clearEpisode(): void {
-    this.#buffer.clear();
+    this.#requireOpen();
+    this.#drop();
   }
 
-  /** Ends the current episode and writes its frames. Throws CraftError `DATASET_FRAME` (no frames), `DATASET_WRITE`. */
-  saveEpisode(): void {
+  /**
+   * Ends the current episode and saves it; when the promise is fulfilled, it is on disk for good. Must be awaited when there are
+   * pictures; without, the work is done when the call returns.
+   *
+   * @throws CraftError `DATASET_FRAME` (no frames); `DISK_FULL`, `WRITE_FAILED`, `VIDEO_WRITE`: the episode is lost, those before are
+   * as they were, and recording can go on.
+   */
+  async saveEpisode(): Promise<void> {
     this.#requireOpen();
     if (this.#buffer.length === 0) {
       throw new CraftError(
@@ -144,16 +233,40 @@ export class LeRobotDatasetWriter {
         `${this.root}: an episode needs at least one frame; call addFrame first`,
       );
     }
-    this.#state = 'failed';
-    const columns = this.#episodeColumns();
-    this.#beginFileIfFull(columns);
-    this.#writeRows(columns);
-    this.#dataset.episodes.push(this.#describe(columns));
-    this.#buffer.clear();
+    this.#state = 'saving';
+    const staged: Staged<unknown>[] = [];
+    try {
+      const videos: Record<string, VideoSegment> = {};
+      if (this.#videos.size > 0) {
+        const tracks = [...this.#videos];
+        // All are waited for, so that none is still writing when the others' files are removed.
+        const results = await Promise.allSettled(tracks.map(([, track]) => track.stage()));
+        results.forEach((result, i) => {
+          if (result.status === 'rejected') return;
+          staged.push(result.value);
+          videos[tracks[i]![0]] = result.value.value;
+        });
+        for (const result of results) if (result.status === 'rejected') throw result.reason;
+      }
+      const images = new Map<string, EpisodeColumn>();
+      for (const [key, track] of this.#images) images.set(key, await track.images());
+      const tasks = [...new Set([...this.#metadata.totals.tasks, ...this.#buffer.tasks])];
+      const columns = this.#columns(tasks, images);
+      const data = this.#data.stage(columns, this.#buffer.length);
+      staged.unshift(data);
+      staged.push(this.#metadata.stage(this.#describe(columns, data.value, videos), tasks));
+    } catch (error) {
+      for (const part of staged) for (const file of part.files) file.discard();
+      this.#drop();
+      this.#state = 'open';
+      throw error;
+    }
+    this.#commit(staged);
+    this.#drop();
     this.#state = 'open';
   }
 
-  /** Writes the metadata; nothing can be added afterwards. Frames of an unsaved episode are an error. Throws CraftError `DATASET_WRITE`. */
+  /** Ends recording; nothing can be added afterwards. Throws CraftError `DATASET_FRAME` for frames of an unsaved episode. */
   finalize(): void {
     this.#requireOpen();
     if (this.#buffer.length > 0) {
@@ -166,126 +279,98 @@ export class LeRobotDatasetWriter {
     if (this.savedEpisodes === 0) {
       throw new CraftError('DATASET_FRAME', `${this.root}: a dataset needs at least one episode`);
     }
-    this.#state = 'failed';
-    this.#endFile();
-    writeMetadata(this.#dataset);
     this.#state = 'finalized';
   }
 
   #requireOpen(): void {
     if (this.#state === 'open') return;
-    const why = this.#state === 'finalized' ? 'the dataset is finalized' : 'writing failed before';
-    throw new CraftError('DATASET_WRITE', `${this.root}: ${why}; record into another folder`);
+    const why = {
+      saving: 'saveEpisode is still at work; await it first',
+      failed: 'writing failed before; go on with LeRobotDatasetWriter.open, which repairs what is there',
+      finalized: 'the dataset is finalized; go on with LeRobotDatasetWriter.open',
+    }[this.#state];
+    throw new CraftError('DATASET_WRITE', `${this.root}: ${why}`);
+  }
+
+  #drop(): void {
+    this.#buffer.clear();
+    for (const track of this.#videos.values()) track.clear();
+    for (const track of this.#images.values()) track.clear();
+  }
+
+  #commit(staged: readonly Staged<unknown>[]): void {
+    this.#state = 'failed';
+    const files: StagedFile[] = staged.flatMap((part) => part.files);
+    files.forEach((file, i) => {
+      try {
+        file.commit();
+      } catch (error) {
+        for (const rest of files.slice(i + 1)) rest.discard();
+        this.#drop();
+        throw error;
+      }
+    });
+    for (const part of staged) part.accept();
   }
 
   /** Values of every feature of the current episode, the bookkeeping ones computed. */
-  #episodeColumns(): Map<string, ArrayLike<number> | BigInt64Array> {
-    const { fps, tasks, features, episodes } = this.#dataset;
+  #columns(tasks: readonly string[], images: ReadonlyMap<string, EpisodeColumn>): Map<string, EpisodeColumn> {
+    const { episodes, frames: first } = this.#metadata.totals;
     const rows = this.#buffer.length;
-    const first = nextIndex(episodes);
-    const computed: Record<string, (frame: number) => number> = {
-      timestamp: (frame) => frame / fps,
-      frame_index: (frame) => frame,
-      episode_index: () => episodes.length,
-      index: (frame) => first + frame,
-      task_index: (frame) => tasks.indexOf(this.#buffer.tasks[frame]!),
-    };
-    for (const task of this.#buffer.tasks) if (!tasks.includes(task)) tasks.push(task);
-    return new Map(
-      Object.keys(features).map((key) => {
-        const compute = computed[key];
-        if (compute === undefined) return [key, this.#buffer.values(key)];
-        const values = Float64Array.from({ length: rows }, (_, frame) => compute(frame));
-        return [
-          key,
-          key === 'timestamp' ? Float32Array.from(values) : BigInt64Array.from(Array.from(values, BigInt)),
-        ];
-      }),
-    );
-  }
-
-  #beginFileIfFull(columns: ReadonlyMap<string, ArrayLike<number> | BigInt64Array>): void {
-    const estimate = [...columns.values()].reduce(
-      (sum, values) => sum + (values as Uint8Array).byteLength,
-      0,
-    );
-    if (this.#file !== undefined && this.#file.bytes.offset + estimate >= this.#maxBytes) {
-      this.#endFile();
-      this.#fileIndex++;
-      if (this.#fileIndex === this.#dataset.chunksSize) {
-        this.#fileIndex = 0;
-        this.#chunkIndex++;
-      }
+    const taskIndex = new Map(tasks.map((task, i) => [task, i]));
+    const integers = (of: (frame: number) => number): BigInt64Array =>
+      BigInt64Array.from({ length: rows }, (_, frame) => BigInt(of(frame)));
+    const columns = new Map<string, EpisodeColumn>();
+    for (const [key, { dtype }] of Object.entries(this.#features)) {
+      if (dtype === 'video' || key in bookkeepingFeatures) continue;
+      if (dtype === 'string') columns.set(key, this.#buffer.texts(key));
+      else columns.set(key, images.get(key) ?? this.#buffer.values(key));
     }
-    if (this.#file !== undefined) return;
-    const path = formatPath(this.root, dataPath, {
-      chunk_index: this.#chunkIndex,
-      file_index: this.#fileIndex,
-    });
-    makeFolderOf(path);
-    const { features } = this.#dataset;
-    this.#file = guard(path, () => {
-      const bytes = fileWriter(temporaryPath(path)) as ByteWriter;
-      const schema = fileSchema(
-        Object.entries(features).map(([key, { dtype, shape }]) => writeColumn(key, dtype, listDepth(shape))),
-      );
-      const kvMetadata = [{ key: 'huggingface', value: huggingfaceMetadata(features) }];
-      return { path, bytes, parquet: new ParquetWriter({ writer: bytes, schema, kvMetadata }) };
-    });
-  }
-
-  #writeRows(columns: ReadonlyMap<string, ArrayLike<number> | BigInt64Array>): void {
-    const file = this.#file!;
-    const { features } = this.#dataset;
-    const entries = Object.entries(features);
-    const values = entries.map(([key, { dtype, shape }]) => toRows(dtype, shape, columns.get(key)!));
-    guard(file.path, () =>
-      file.parquet.write({
-        columnData: entries.map(([name], i) => ({ name, data: values[i]! })),
-        rowGroupSize: this.#buffer.length,
-      }),
+    columns.set(
+      'timestamp',
+      Float32Array.from({ length: rows }, (_, frame) => frame / this.#fps),
     );
+    columns.set(
+      'frame_index',
+      integers((frame) => frame),
+    );
+    columns.set(
+      'episode_index',
+      integers(() => episodes),
+    );
+    columns.set(
+      'index',
+      integers((frame) => first + frame),
+    );
+    columns.set(
+      'task_index',
+      integers((frame) => taskIndex.get(this.#buffer.tasks[frame]!)!),
+    );
+    return columns;
   }
 
-  #endFile(): void {
-    const file = this.#file!;
-    guard(file.path, () => file.parquet.finish());
-    publish(file.path);
-    this.#file = undefined;
-  }
-
-  #describe(columns: ReadonlyMap<string, ArrayLike<number> | BigInt64Array>): WrittenEpisode {
-    const { features, episodes } = this.#dataset;
+  #describe(
+    columns: ReadonlyMap<string, EpisodeColumn>,
+    data: FileSlot,
+    videos: Readonly<Record<string, VideoSegment>>,
+  ): WrittenEpisode {
+    const { episodes, frames } = this.#metadata.totals;
     const rows = this.#buffer.length;
-    const stats: DatasetStats = Object.fromEntries(
-      Object.entries(features).map(([key, { shape }]) => [
-        key,
-        computeStats(Float64Array.from(columns.get(key)! as ArrayLike<number>, Number), shape, rows),
-      ]),
-    );
+    const stats: DatasetStats = {};
+    for (const [key, { dtype, shape }] of Object.entries(this.#features)) {
+      if (dtype === 'string') continue;
+      stats[key] = isVisual(dtype)
+        ? (this.#videos.get(key) ?? this.#images.get(key))!.stats()
+        : computeStats(Float64Array.from(columns.get(key)! as ArrayLike<number>, Number), shape, rows);
+    }
     return {
+      index: episodes,
       length: rows,
-      fromIndex: nextIndex(episodes),
+      fromIndex: frames,
       tasks: [...new Set(this.#buffer.tasks)],
-      chunkIndex: this.#chunkIndex,
-      fileIndex: this.#fileIndex,
+      data,
+      videos,
       stats,
     };
   }
-}
-
-function nextIndex(episodes: readonly WrittenEpisode[]): number {
-  const last = episodes.at(-1);
-  return last === undefined ? 0 : last.fromIndex + last.length;
-}
-
-function featureProblem(key: string, dtype: string, shape: readonly number[]): string | undefined {
-  if (isBookkeeping(key) || key === 'task') return 'is written by the writer itself; leave it out';
-  // LeRobot forbids slashes too: they separate the parts of column names in meta/episodes.
-  if (key === '' || key.includes('/')) return 'must have a name without "/"';
-  if (!isWritable(dtype)) return `has dtype "${dtype}"; numeric dtypes and bool are written`;
-  const sizes = shape.every((size) => Number.isInteger(size) && size > 0);
-  if (shape.length < 1 || shape.length > 5 || !sizes)
-    return `has shape [${shape.join(', ')}]; one to five sizes from 1 on are written`;
-  return undefined;
 }

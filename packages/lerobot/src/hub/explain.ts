@@ -14,12 +14,37 @@ export function explainHubError(error: unknown, asked: Asked): unknown {
   if (error instanceof HubConnectionError) {
     const message =
       `${asked.hubUrl}: cannot be reached: ${error.reason}; check the network, or set HF_ENDPOINT to a mirror, ` +
-      'or HF_HUB_OFFLINE=1 to use only what is on this machine';
+      `or HF_HUB_OFFLINE=1 to use only what is on this machine${proxyHint()}`;
     return new CraftError('HUB_UNREACHABLE', message, { cause: error });
   }
-  if (!(error instanceof HubStatusError)) return error;
-  const [code, message] = explainStatus(error, asked);
-  return new CraftError(code, `${repoName(asked)}: ${message}`, { cause: error });
+  const status = error instanceof HubStatusError ? error : clientError(error);
+  if (status !== undefined) {
+    const [code, message] = explainStatus(status, asked);
+    return new CraftError(code, `${repoName(asked)}: ${message}`, { cause: error });
+  }
+  if (error instanceof SyntaxError) {
+    const message = `${asked.hubUrl}: does not answer as the Hugging Face Hub does; check HF_ENDPOINT, or log in to the network`;
+    return new CraftError('HUB_REFUSED', message, { cause: error });
+  }
+  return error;
+}
+
+/** The client's own error, which it makes of refusals inside an answer. */
+function clientError(error: unknown): HubStatusError | undefined {
+  if (!(error instanceof Error && 'statusCode' in error && 'url' in error)) return undefined;
+  return new HubStatusError(
+    String(error.url),
+    Number(error.statusCode),
+    undefined,
+    error.message.split('\n')[0]!,
+  );
+}
+
+function proxyHint(): string {
+  const { HTTPS_PROXY, https_proxy, NODE_USE_ENV_PROXY } = process.env;
+  return (HTTPS_PROXY || https_proxy) && !NODE_USE_ENV_PROXY
+    ? '; Node.js uses HTTPS_PROXY from version 24 on, with NODE_USE_ENV_PROXY=1'
+    : '';
 }
 
 /** The words for a repository in messages. */
@@ -35,6 +60,11 @@ export function isRevisionMissing(error: unknown): boolean {
     : error.errorCode === 'RevisionNotFound';
 }
 
+/** Whether the Hub says that the revision exists and the file or folder does not. */
+export function isEntryMissing(error: unknown): boolean {
+  return error instanceof HubStatusError && error.status === 404 && error.errorCode === 'EntryNotFound';
+}
+
 function explainStatus(error: HubStatusError, { token }: Asked): [code: string, message: string] {
   const { status, errorCode, detail } = error;
   const said = detail === '' ? `status ${status}` : `status ${status}: ${detail}`;
@@ -46,7 +76,7 @@ function explainStatus(error: HubStatusError, { token }: Asked): [code: string, 
     return ['HUB_TOKEN', `the token is refused (${said}); set HF_TOKEN to a valid one from ${tokenPage}`];
   }
   if (isRevisionMissing(error)) return ['HUB_REVISION', 'there is no such branch, tag or commit'];
-  if (status === 404 && errorCode === 'EntryNotFound') return ['HUB_FILE_MISSING', `no such file: ${error.url}`];
+  if (isEntryMissing(error)) return ['HUB_FILE_MISSING', `no such file: ${error.url}`];
   if (status === 404 || status === 401) {
     return [
       'HUB_NOT_FOUND',
@@ -59,7 +89,10 @@ function explainStatus(error: HubStatusError, { token }: Asked): [code: string, 
     return ['HUB_TOKEN', `the token lacks permission (${said}); give it access on ${tokenPage}`];
   }
   if (status === 429 || status >= 500) {
-    return ['HUB_UNREACHABLE', `the Hub cannot answer now (${said}); what was fetched is kept, try again later`];
+    return [
+      'HUB_UNREACHABLE',
+      `the Hub cannot answer now (${said}); what was fetched is kept, try again later`,
+    ];
   }
   return ['HUB_REFUSED', `the Hub refused the request (${said}): ${error.url}`];
 }

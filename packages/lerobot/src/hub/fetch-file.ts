@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CraftError } from '@craft-ft/torch/errors';
 import { explainHubError, repoName } from './explain.js';
@@ -32,13 +32,11 @@ export async function fetchFile(
   options: FetchFileOptions,
 ): Promise<void> {
   const target = localPath(options.root, file.path);
-  const partial = join(
-    workFolder(options.root),
-    ...`${file.path}.${file.hash.slice(0, 16)}.incomplete`.split('/'),
-  );
+  const partial = partialPath(options.root, file);
   try {
     makeFolder(partial);
     const resumed = sizeOf(partial) > 0;
+    if (resumed) options.onBytes(sizeOf(partial));
     await fillPartial(session, file, partial, options);
     if (!(await isRight(partial, file))) {
       discard(partial, options);
@@ -60,20 +58,33 @@ export async function fetchFile(
   }
 }
 
-/** Repeats after lost connections, as long as each attempt brings something, or the tries last. */
+/** Bytes of a file that an earlier attempt has left. */
+export function bytesKept(root: string, file: RemoteFile): number {
+  return Math.min(sizeOf(partialPath(root, file)), file.size);
+}
+
+/** Named by the hash too: what is left of one version of a file is never continued with another. */
+function partialPath(root: string, file: RemoteFile): string {
+  return `${localPath(workFolder(root), file.path)}.${file.hash.slice(0, 16)}.incomplete`;
+}
+
+/** Bytes that make an attempt worth another one. */
+const WORTHWHILE = 64 * 1024;
+
+/** Repeats after lost connections, as long as each attempt brings a good part, or the tries last. */
 async function fillPartial(
   session: HubSession,
   file: RemoteFile,
   partial: string,
   options: FetchFileOptions,
 ): Promise<void> {
-  const { tries = 4, delayMs = 500 } = session.retry;
+  const { tries, delayMs } = session.retry;
   for (let failures = 0; ; ) {
     const before = sizeOf(partial);
     try {
       return await append(session, file, partial, options);
     } catch (error) {
-      failures = sizeOf(partial) > before ? 1 : failures + 1;
+      failures = sizeOf(partial) - before >= WORTHWHILE ? 1 : failures + 1;
       if (!(error instanceof HubConnectionError) || failures >= tries) throw error;
       await sleep(delayMs * 2 ** (failures - 1), undefined, { signal: options.signal });
     }
@@ -135,7 +146,7 @@ async function* content(
 ): AsyncGenerator<Uint8Array> {
   const { downloadFile } = await import('@huggingface/hub');
   const url = resolveUrl(session, commit, file.path);
-  const { timeoutMs = 30_000 } = session.retry;
+  const { timeoutMs } = session.retry;
   const silence = new AbortController();
   const signal = AbortSignal.any([stop, silence.signal]);
   let timer: NodeJS.Timeout | undefined;

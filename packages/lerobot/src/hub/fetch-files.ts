@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { explainHubError } from './explain.js';
-import { fetchFile } from './fetch-file.js';
+import { bytesKept, fetchFile } from './fetch-file.js';
 import { judgeLocal, remember } from './local-files.js';
 import type { DownloadRecord } from './record.js';
 import type { RemoteFile } from './remote.js';
@@ -44,7 +44,7 @@ export async function fetchFiles(
     if ((await judgeLocal(file, options)) === 'fetch') wanted.push(file);
   }
   const bytes = wanted.reduce((sum, file) => sum + file.size, 0);
-  await checkSpace(root, bytes);
+  await checkSpace(root, bytes - wanted.reduce((sum, file) => sum + bytesKept(root, file), 0));
   const progress = { filesDone: 0, files: wanted.length, bytesDone: 0, bytes };
   const stop = new AbortController();
   let failure: unknown;

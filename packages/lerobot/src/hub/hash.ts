@@ -8,6 +8,7 @@ import type { RemoteFile } from './remote.js';
  */
 export async function hasContent(path: string, { algorithm, size, hash }: RemoteFile): Promise<boolean> {
   const hasher = algorithm === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hasher.update(chunk as Buffer);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+    hasher.update(chunk as Buffer);
   return hasher.digest('hex') === hash;
 }

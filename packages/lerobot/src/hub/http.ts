@@ -39,6 +39,9 @@ export class HubConnectionError extends Error {
   }
 }
 
+/** The defaults of {@link RetryOptions}. */
+export const patience: Required<RetryOptions> = { tries: 4, delayMs: 500, timeoutMs: 30_000 };
+
 const PASSING = [408, 429, 500, 502, 503, 504];
 const MAX_WAIT_MS = 30_000;
 
@@ -50,14 +53,14 @@ const MAX_WAIT_MS = 30_000;
  * @throws HubStatusError, HubConnectionError
  */
 export function hubFetch(options: RetryOptions = {}): typeof fetch {
-  const { tries = 4, delayMs = 500, timeoutMs = 30_000 } = options;
+  const { tries, delayMs, timeoutMs } = { ...patience, ...options };
   return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     const method = init?.method ?? 'GET';
     for (let attempt = 1; ; attempt++) {
       let wait = delayMs * 2 ** (attempt - 1);
       try {
-        const response = await once(url, init, method === 'GET' ? timeoutMs : undefined);
+        const response = await once(url, init, mayTimeOut(method, url) ? timeoutMs : undefined);
         if (response.ok) return response;
         const error = await refusal(url, response);
         if (attempt >= tries || !mayRepeat(method, url, response.status)) throw error;
@@ -77,7 +80,12 @@ async function once(url: string, init: RequestInit | undefined, timeoutMs?: numb
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => silence.abort(), timeoutMs);
   const signals = [silence.signal, ...(init?.signal ? [init.signal] : [])];
   try {
-    return await fetch(url, { ...init, signal: AbortSignal.any(signals) });
+    const response = await fetch(url, { ...init, signal: AbortSignal.any(signals) });
+    if (!isInterface(url)) return response;
+    // Read here, so that an answer cut in the middle is asked for again like any other.
+    const { status, headers } = response;
+    const body = await response.arrayBuffer();
+    return new Response(body.byteLength === 0 ? null : body, { status, headers });
   } catch (error) {
     if (init?.signal?.aborted) throw error;
     const reason = silence.signal.aborted ? `no answer within ${timeoutMs! / 1000} s` : networkReason(error);
@@ -95,6 +103,16 @@ function mayRepeat(method: string, url: string, status: number | undefined): boo
 
 function isIdempotent(method: string, url: string): boolean {
   return method !== 'POST' || /\/(paths-info|preupload|objects\/batch)(\/|$)/.test(new URL(url).pathname);
+}
+
+/** An upload may take its time before the Hub answers. */
+function mayTimeOut(method: string, url: string): boolean {
+  return method !== 'PUT' && isIdempotent(method, url);
+}
+
+/** Whether the answer is the Hub's own, and short, rather than a file's content. */
+function isInterface(url: string): boolean {
+  return /^\/api\/|\.git\/info\/lfs\//.test(new URL(url).pathname);
 }
 
 async function refusal(url: string, response: Response): Promise<HubStatusError> {

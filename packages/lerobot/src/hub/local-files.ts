@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { CraftError } from '@craft-ft/torch/errors';
 import { hasContent } from './hash.js';
 import type { DownloadRecord } from './record.js';
@@ -27,9 +27,9 @@ export async function judgeLocal(file: RemoteFile, context: LocalContext): Promi
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return 'fetch';
   const known = record.files[file.path];
-  const untouched = known !== undefined && known.size === stat.size && known.mtime_ms === stat.mtimeMs;
+  const untouched = record.isUntouched(file.path, path);
   const right = untouched
-    ? known.hash === file.hash
+    ? known?.hash === file.hash
     : stat.isFile() && stat.size === file.size && (await hasContent(path, file));
   if (right) {
     remember(file, context);
@@ -43,6 +43,7 @@ export async function judgeLocal(file: RemoteFile, context: LocalContext): Promi
   }
   if (known.hash !== file.hash) throw differs(path, 'was changed both here and on the Hub');
   onWarning(`${path}: was changed since it was downloaded; it is kept, delete it to fetch it again`);
+  record.set(file.path, { ...known, commit: context.commit });
   return 'keep';
 }
 
@@ -53,6 +54,22 @@ export function remember(file: RemoteFile, { root, commit, record }: LocalContex
   const known = record.files[file.path];
   if (known?.hash === hash && known.mtime_ms === mtimeMs && known.commit === commit) return;
   record.set(file.path, { size, algorithm, hash, mtime_ms: mtimeMs, commit });
+}
+
+/** Removes what was downloaded below `folder`, is untouched since, and is not among the files of the repository any more. */
+export function removeStale(
+  root: string,
+  record: DownloadRecord,
+  present: readonly RemoteFile[],
+  folder: string,
+): void {
+  const paths = new Set(present.map((file) => file.path));
+  for (const path of Object.keys(record.files)) {
+    if (!path.startsWith(folder) || paths.has(path)) continue;
+    const local = localPath(root, path);
+    if (record.isUntouched(path, local)) rmSync(local);
+    record.forget(path);
+  }
 }
 
 function differs(path: string, how: string): CraftError {

@@ -1,8 +1,7 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { z } from 'zod';
-import { errnoCode } from './errno.js';
 
 const fileSchema = z.object({
   size: z.number(),
@@ -20,6 +19,10 @@ const recordSchema = z.object({
   /** Branch, tag or commit of the last download. */
   revision: z.string(),
   commit: z.string(),
+  /** Whether that download came to its end. */
+  complete: z.boolean(),
+  /** Files that its metadata names and the repository lacks. */
+  absent: z.array(z.string()),
   files: z.record(z.string(), fileSchema),
 });
 type RecordContent = z.infer<typeof recordSchema>;
@@ -53,8 +56,8 @@ export class DownloadRecord {
     let content: RecordContent | undefined;
     try {
       content = recordSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
-    } catch (error) {
-      if (errnoCode(error) !== 'ENOENT' && errnoCode(error) !== 'ENOTDIR') rmSync(path, { force: true });
+    } catch {
+      // The files themselves say as much, only more slowly.
     }
     return new DownloadRecord(path, content);
   }
@@ -69,9 +72,29 @@ export class DownloadRecord {
     return this.#content?.files ?? {};
   }
 
-  begin(last: Omit<RecordContent, 'files'>): void {
-    this.#content = { ...last, files: this.#content?.files ?? {} };
+  /** Whether a file is as it was when it had the recorded hash. */
+  isUntouched(path: string, local: string): boolean {
+    const known = this.files[path];
+    const stat = statSync(local, { throwIfNoEntry: false });
+    return known !== undefined && stat?.size === known.size && stat.mtimeMs === known.mtime_ms;
+  }
+
+  isAbsent(path: string): boolean {
+    return this.#content?.absent.includes(path) ?? false;
+  }
+
+  begin(last: Omit<RecordContent, 'files' | 'complete' | 'absent'>): void {
+    const { files = {}, absent = [], commit } = this.#content ?? {};
+    this.#content = { ...last, complete: false, files, absent: commit === last.commit ? absent : [] };
     this.#changed = true;
+  }
+
+  /** @param absent files that were asked for and that the repository lacks. */
+  finish(absent: readonly string[] = []): void {
+    this.#content!.complete = true;
+    this.#content!.absent = [...new Set([...this.#content!.absent, ...absent])].sort();
+    this.#changed = true;
+    this.save();
   }
 
   set(path: string, file: RecordedFile): void {

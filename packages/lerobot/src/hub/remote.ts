@@ -1,6 +1,6 @@
 import { isAbsolute, join, win32 } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
-import { explainHubError, isRevisionMissing, repoName } from './explain.js';
+import { explainHubError, isEntryMissing, isRevisionMissing, repoName } from './explain.js';
 import { asking, clientParams, type HubSession } from './session.js';
 
 /** A file as the Hub describes it. */
@@ -54,14 +54,16 @@ export async function resolveRevision(
 /** All files below a folder of the repository (`''`: its top level only), at one commit; none when there is no such folder. */
 export async function listFolder(session: HubSession, commit: string, folder: string): Promise<RemoteFile[]> {
   const { listFiles } = await import('@huggingface/hub');
-  return asking(session, async () => {
-    const files: RemoteFile[] = [];
-    const params = { ...clientParams(session), revision: commit, recursive: folder !== '', path: folder };
+  const files: RemoteFile[] = [];
+  const params = { ...clientParams(session), revision: commit, recursive: folder !== '', path: folder };
+  try {
     for await (const entry of listFiles(params)) {
       if (entry.type === 'file') files.push(remoteFile(session, entry));
     }
-    return files;
-  });
+  } catch (error) {
+    if (!isEntryMissing(error)) throw explainHubError(error, session);
+  }
+  return files;
 }
 
 const PATHS_PER_REQUEST = 500;

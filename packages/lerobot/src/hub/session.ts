@@ -1,7 +1,7 @@
 import type { RepoId } from '@huggingface/hub';
 import { checkToken, hubEndpoint, hubOffline, hubToken } from './environment.js';
 import { explainHubError } from './explain.js';
-import { hubFetch, type RetryOptions } from './http.js';
+import { hubFetch, patience, type RetryOptions } from './http.js';
 import { checkRepoId } from './repo-id.js';
 
 /** How to reach the Hub; what is left out comes from the environment, as in Python's `huggingface_hub`. */
@@ -22,7 +22,7 @@ export interface HubSession {
   readonly hubUrl: string;
   readonly token: string | undefined;
   readonly offline: boolean;
-  readonly retry: RetryOptions;
+  readonly retry: Required<RetryOptions>;
   readonly fetch: typeof fetch;
 }
 
@@ -32,7 +32,7 @@ export function openSession(repoId: string, type: 'dataset' | 'model', options: 
   const offline = options.offline ?? hubOffline();
   const token =
     options.token === undefined ? (offline ? undefined : hubToken()) : checkToken(options.token, 'token');
-  const retry = options.retry ?? {};
+  const retry = { ...patience, ...options.retry };
   return {
     repo: { type, name: repoId },
     hubUrl: options.hubUrl?.replace(/\/+$/, '') ?? hubEndpoint(),

@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { findBackboneWeights, forgetBackboneFile, loadBackboneWeights } from './act/backbone-weights.js';
 import { ActPolicy } from './act/policy.js';
 import { type FeatureSources, withDatasetFeatures } from './features.js';
 import type { Policy } from './policy.js';
@@ -16,9 +16,11 @@ export interface MakePolicyOptions {
 }
 
 /**
- * A policy with random weights (decided by `torch.manualSeed`), on the CPU, in training mode.
+ * A policy with random weights (decided by `torch.manualSeed`), on the CPU, in training mode. Its image backbone starts from
+ * `pretrained_backbone_weights` where that is a file; the policy's own configuration then has null there.
  *
- * @throws CraftError `POLICY_FEATURES` where configuration and dataset do not fit together; `POLICY_BACKBONE`
+ * @throws CraftError `POLICY_FEATURES` where configuration and dataset do not fit together; `POLICY_BACKBONE`,
+ * `STATE_DICT_MISMATCH` for backbone weights that cannot be had or do not fit
  *
  * @example
  * ```ts
@@ -29,17 +31,8 @@ export interface MakePolicyOptions {
  */
 export function makePolicy(config: PolicyConfig, options: MakePolicyOptions = {}): Policy {
   const filled = options.features === undefined ? config : withDatasetFeatures(config, options.features);
-  if (options.pretrained !== true) refuseMissingBackbone(filled);
-  return new CLASSES[filled.type](filled);
-}
-
-function refuseMissingBackbone(config: PolicyConfig): void {
-  const weights = config.pretrained_backbone_weights;
-  const cameras = Object.values(config.input_features).some(({ type }) => type === 'VISUAL');
-  if (!cameras || weights === null) return;
-  throw new CraftError(
-    'POLICY_BACKBONE',
-    `policy.pretrained_backbone_weights=${weights}: torchvision's weights cannot be read here; set it to null for random ones, ` +
-      'or start from a policy with --policy.path',
-  );
+  const backbone = options.pretrained === true ? null : findBackboneWeights(filled);
+  const policy = new CLASSES[filled.type](forgetBackboneFile(filled));
+  if (backbone !== null && policy instanceof ActPolicy) loadBackboneWeights(policy.model.backbone!, backbone);
+  return policy;
 }

@@ -17,7 +17,9 @@ export class BaselineStrategy implements UpdateStrategy {
     this.#gradient = optimization.parameters.gradBuffer();
   }
 
-  begin(): void {}
+  begin(): string[] {
+    return [];
+  }
 
   update(step: number, batch: TensorBatch): StepReport {
     this.#gradient.zero();

@@ -11,6 +11,8 @@ export interface TrainObserver {
   onStep?(step: number, steps: number, loss: number): void;
   /** For every line of the log. */
   onLog?(record: MetricsRecord): void;
+  /** What the strategy has to say before the first step. */
+  onLine?(line: string): void;
   onCheckpoint?(folder: string, step: number): void;
 }
 
@@ -49,7 +51,7 @@ export async function train(
   let checkpoint: string | null = null;
   let step = run.startStep;
   run.policy.train();
-  if (step < config.steps) scope(() => strategy.begin(step));
+  if (step < config.steps) for (const line of scope(() => strategy.begin(step))) observer.onLine?.(line);
   while (step < config.steps && !signal?.aborted) {
     const { report, times } = scope(() => {
       const started = performance.now();

@@ -21,6 +21,7 @@ export function datasetFolder(choice: DatasetChoice): string {
  * Opens a dataset with the windows a policy needs, loading only the features it uses.
  *
  * @param policy with its features filled in
+ * @param renameRequired whether every key of the map must exist. Default true; false where the map was made for another dataset
  * @throws CraftError POLICY_FEATURES listing what the dataset lacks or has in another shape
  */
 export async function openPolicyDataset(
@@ -28,6 +29,7 @@ export async function openPolicyDataset(
   policy: PolicyConfig,
   renameMap: RenameMap,
   toleranceS: number,
+  renameRequired = true,
 ): Promise<LeRobotDataset> {
   const root = datasetFolder(choice);
   const metadata = await LeRobotDatasetMetadata.load(root);
@@ -44,7 +46,7 @@ export async function openPolicyDataset(
     repoId: choice.repo_id,
     episodes: chosenEpisodes(choice, metadata),
     deltaTimestamps: Object.fromEntries(windows),
-    renameMap: presentIn(metadata, renameMap),
+    renameMap: renameRequired ? renameMap : presentIn(metadata, renameMap),
     keys: [...Object.keys(policy.input_features), ...outputs],
     toleranceS,
   });

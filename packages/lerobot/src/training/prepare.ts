@@ -68,9 +68,9 @@ export async function prepareTraining(
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
   const config = { ...given, policy: await withFeatures(given) };
-  const open = (choice: DatasetChoice) =>
-    openPolicyDataset(choice, config.policy, config.rename_map, config.tolerance_s);
-  const dataset = await open(config.dataset);
+  const open = (choice: DatasetChoice, renameRequired: boolean) =>
+    openPolicyDataset(choice, config.policy, config.rename_map, config.tolerance_s, renameRequired);
+  const dataset = await open(config.dataset, true);
   const used = Object.keys({ ...config.policy.input_features, ...config.policy.output_features });
   for (const line of formatFeatureTable(featureTable(dataset, used))) onInfo(line);
   const fresh = source === null || (resumeFrom === null && config.normalization_stats === 'dataset');
@@ -90,7 +90,7 @@ export async function prepareTraining(
     policy,
     optimization,
     openStream: async (choice, batchSize, seed) => {
-      const other = await open(choice);
+      const other = await open(choice, false);
       return new DataStream(other, new RandomSampler(other, { seed }), batchSize, (batch) =>
         processors.preprocess(batch),
       );

@@ -23,8 +23,12 @@ export interface UpdateStrategy {
   readonly name: string;
   /** Steps between two log lines that this method wants of its own, besides `log_freq`. 0: none. */
   readonly logFreq: number;
-  /** Called once before step `step`, the first of this process; a good place to measure what later steps compare with. */
-  begin(step: number): void;
+  /**
+   * Called once before step `step`, the first of this process; a good place to measure what later steps compare with.
+   *
+   * @returns lines for people, warnings included
+   */
+  begin(step: number): string[];
   /**
    * One optimiser step.
    *

@@ -15,9 +15,10 @@ export class Demuxer {
   readonly packet: Packet;
   readonly #ffmpeg: FFmpeg;
   readonly #context: FormatContext;
-  readonly #stream: Stream;
+  readonly #streamIndex: number;
   /** Number of the packet that `next` reads next. */
-  #position = 0;
+  #position: number;
+  #sought = false;
 
   /** @throws CraftError `VIDEO_INVALID` when the file is no video, is truncated, or has no video stream. */
   constructor(path: string, ffmpeg: FFmpeg) {
@@ -38,11 +39,13 @@ export class Demuxer {
       for (const other of streams) if (other !== stream) other.discard = constants.AVDISCARD_ALL;
       // The header usually has it all; where it has not, FFmpeg looks at the first packets.
       if (stream.codecpar.width === 0) this.#context.findStreamInfoSync(null);
-      this.#stream = stream;
+      this.#streamIndex = stream.index;
       this.codecParameters = stream.codecpar;
       this.timeBase = { num: stream.timeBase.num, den: stream.timeBase.den };
       this.fps = stream.avgFrameRate.den === 0 ? 0 : stream.avgFrameRate.num / stream.avgFrameRate.den;
-      this.index = new PacketIndex(this.#scan(), this.timeBase);
+      this.index = new PacketIndex(this.#scan(Number(stream.nbFrames)), this.timeBase);
+      // Having read everything, the container is at its end.
+      this.#position = this.index.packets;
       if (this.index.frames === 0) throw invalidVideo(path, 'the video has no frames');
     } catch (error) {
       this.close();
@@ -50,10 +53,9 @@ export class Demuxer {
     }
   }
 
-  /** Reads every packet once, decoding none. */
-  #scan(): PacketEntry[] {
+  /** Reads every packet once, decoding none. @param promised How many the header says there are; 0 for unknown. */
+  #scan(promised: number): PacketEntry[] {
     const { constants } = this.#ffmpeg;
-    const promised = Number(this.#stream.nbFrames);
     const packets: PacketEntry[] = [];
     for (let code = this.#read(); code !== constants.AVERROR_EOF; code = this.#read()) {
       const { flags, pts, dts, isKeyframe } = this.packet;
@@ -71,7 +73,10 @@ export class Demuxer {
     }
     this.packet.unref();
     if (packets.length < promised) {
-      throw invalidVideo(this.path, `the file is truncated: ${packets.length} of ${promised} frames are there`);
+      throw invalidVideo(
+        this.path,
+        `the file is truncated: ${packets.length} of ${promised} frames are there`,
+      );
     }
     return packets;
   }
@@ -81,7 +86,7 @@ export class Demuxer {
     for (;;) {
       this.packet.unref();
       const code = this.#context.readFrameSync(this.packet);
-      if (code < 0 || this.packet.streamIndex === this.#stream.index) {
+      if (code < 0 || this.packet.streamIndex === this.#streamIndex) {
         return code === constants.AVERROR_EAGAIN ? constants.AVERROR_EOF : code;
       }
     }
@@ -92,6 +97,17 @@ export class Demuxer {
     return this.#position;
   }
 
+  /** Makes key packet `key` the one that `next` reads next. @throws CraftError `VIDEO_INVALID`. */
+  seek(key: number): void {
+    const backward = this.#ffmpeg.constants.AVSEEK_FLAG_BACKWARD;
+    const code = this.#context.seekFrameSync(this.#streamIndex, BigInt(this.index.dts[key]!), backward);
+    if (code < 0) {
+      throw invalidVideo(this.path, `no seeking to packet ${key} (${reasonOf(this.#ffmpeg, code)})`);
+    }
+    this.#position = key;
+    this.#sought = true;
+  }
+
   /**
    * Reads the next packet into `packet`. False at the end.
    *
@@ -99,33 +115,19 @@ export class Demuxer {
    */
   next(): boolean {
     if (this.#position >= this.index.packets) return false;
-    const code = this.#read();
-    if (code < 0 || Number(this.packet.pts) !== this.index.pts[this.#position]) {
-      throw invalidVideo(this.path, 'the file has changed since it was opened, or cannot be read any more');
-    }
-    this.#position++;
-    return true;
-  }
-
-  /** Makes key packet `key` the one that `next` reads next. @throws CraftError `VIDEO_INVALID`. */
-  seek(key: number): void {
-    const { constants } = this.#ffmpeg;
-    const backward = constants.AVSEEK_FLAG_BACKWARD;
-    const code = this.#context.seekFrameSync(this.#stream.index, BigInt(this.index.dts[key]!), backward);
-    if (code < 0)
-      throw invalidVideo(this.path, `no seeking to frame ${key} (${reasonOf(this.#ffmpeg, code)})`);
-  }
-
-  /** As `seek`, for the first read after it: containers may land on an earlier key frame, whose packets are skipped. */
-  nextAfterSeek(key: number): void {
     for (;;) {
       const code = this.#read();
-      const at = code < 0 ? -1 : this.index.find(Number(this.packet.pts));
-      if (at === -1 || at > key)
-        throw invalidVideo(this.path, `the key frame of packet ${key} cannot be reached`);
-      this.#position = at + 1;
-      if (at === key) return;
+      const pts = code < 0 ? Number.NaN : Number(this.packet.pts);
+      if (pts === this.index.pts[this.#position]) break;
+      // Seeking may land on a key frame before the one asked for.
+      const found = this.index.find(pts);
+      if (!this.#sought || found === -1 || found > this.#position) {
+        throw invalidVideo(this.path, 'the file has changed since it was opened, or cannot be read any more');
+      }
     }
+    this.#sought = false;
+    this.#position++;
+    return true;
   }
 
   close(): void {

@@ -36,6 +36,12 @@ export class PacketIndex {
     this.timestamps = Float64Array.from(this.packetOf, (packet) => (this.pts[packet]! * num) / den);
   }
 
+  /** From one frame to the next, on average, in the stream's units; 1 for a single frame. */
+  get interval(): number {
+    const span = this.pts[this.packetOf.at(-1)!]! - this.pts[this.packetOf[0]!]!;
+    return this.frames > 1 ? span / (this.frames - 1) : 1;
+  }
+
   get packets(): number {
     return this.pts.length;
   }

@@ -33,7 +33,10 @@ export const actConfigSchema = z.strictObject({
     .string()
     .nullable()
     .default('ResNet18_Weights.IMAGENET1K_V1')
-    .describe("Weights that the backbone starts from, by torchvision's name. null: random."),
+    .describe(
+      "Weights that the backbone starts from: a safetensors file with torchvision's parameter names. null: random. " +
+        "torchvision's name of weights is accepted only where a policy brings its own (--policy.path).",
+    ),
   replace_final_stride_with_dilation: z
     .preprocess((value) => (value === 0 ? false : value === 1 ? true : value), z.boolean())
     .default(false)

@@ -1,0 +1,100 @@
+import type { DecodedArray } from 'hyparquet';
+import type { ColumnSource } from 'hyparquet-writer';
+import { formatPath } from './files.js';
+import type { StoredImage } from './image-track.js';
+import { emptyBody, type ParquetBody, stageRowGroup } from './parquet-append.js';
+import {
+  fileSchema,
+  huggingfaceMetadata,
+  imageColumn,
+  listDepth,
+  toRows,
+  type WriteColumn,
+  writeColumn,
+} from './parquet-schema.js';
+import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './staged.js';
+
+/** An episode's values of one feature: numbers row-major, texts, or pictures. */
+export type EpisodeColumn = ArrayLike<number> | BigInt64Array | readonly string[] | readonly StoredImage[];
+
+interface DataFeature {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
+
+/** The files under `data/`: one row group per episode, every feature but videos. */
+export class DataFiles {
+  readonly #root: string;
+  readonly #dataPath: string;
+  readonly #features: readonly [string, DataFeature][];
+  readonly #columns: readonly WriteColumn[];
+  readonly #maxBytes: number;
+  readonly #chunksSize: number;
+  #slot: FileSlot;
+  #body: ParquetBody = emptyBody;
+
+  constructor(options: {
+    readonly root: string;
+    readonly dataPath: string;
+    readonly features: Readonly<Record<string, DataFeature>>;
+    readonly maxBytes: number;
+    readonly chunksSize: number;
+    readonly first: FileSlot;
+  }) {
+    this.#root = options.root;
+    this.#dataPath = options.dataPath;
+    this.#features = Object.entries(options.features).filter(([, { dtype }]) => dtype !== 'video');
+    this.#columns = this.#features.map(([key, { dtype, shape }]) =>
+      dtype === 'image' ? imageColumn(key) : writeColumn(key, dtype, listDepth(shape)),
+    );
+    this.#maxBytes = options.maxBytes;
+    this.#chunksSize = options.chunksSize;
+    this.#slot = options.first;
+  }
+
+  /** @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
+  stage(columns: ReadonlyMap<string, EpisodeColumn>, rows: number): Staged<FileSlot> {
+    const estimate = this.#features.reduce((sum, [key]) => sum + byteSize(columns.get(key)!), 0);
+    const full = this.#body.rowGroups.length > 0 && this.#body.bytes + estimate >= this.#maxBytes;
+    const slot = full ? nextSlot(this.#slot, this.#chunksSize) : this.#slot;
+    const path = formatPath(this.#root, this.#dataPath, { chunk_index: slot.chunk, file_index: slot.file });
+    makeFolderOf(path);
+    const { file, body } = stageRowGroup(
+      path,
+      full ? emptyBody : this.#body,
+      fileSchema(this.#columns),
+      this.#features.map(([name, feature]) => columnSource(name, feature, columns.get(name)!, rows)),
+      [{ key: 'huggingface', value: huggingfaceMetadata(Object.fromEntries(this.#features)) }],
+    );
+    return {
+      files: [file],
+      value: slot,
+      accept: () => {
+        this.#slot = slot;
+        this.#body = body;
+      },
+    };
+  }
+}
+
+function columnSource(
+  name: string,
+  { dtype, shape }: DataFeature,
+  values: EpisodeColumn,
+  rows: number,
+): ColumnSource {
+  // Every picture is different: a dictionary or extremes of them would only cost.
+  if (dtype === 'image') {
+    return { name, data: values as DecodedArray, encoding: 'PLAIN', statistics: false };
+  }
+  if (dtype === 'string') return { name, data: [...(values as readonly string[])].slice(0, rows) };
+  return { name, data: toRows(dtype, shape, values as ArrayLike<number>) };
+}
+
+function byteSize(values: EpisodeColumn): number {
+  if (ArrayBuffer.isView(values)) return values.byteLength;
+  return Array.from(values as readonly (number | string | StoredImage)[]).reduce<number>(
+    (sum, value) => sum + (typeof value === 'object' ? value.bytes.length : String(value).length),
+    0,
+  );
+}
