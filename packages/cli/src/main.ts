@@ -23,6 +23,10 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     about: "a policy's loss on every frame of a dataset: how much was forgotten, without a robot",
     load: async () => (await import('./commands/eval-loss.js')).evalLossCommand,
   },
+  dataset: {
+    about: 'check, show, convert, merge, split and mend datasets (craft dataset --help lists the commands)',
+    load: async () => (await import('./commands/dataset.js')).datasetCommand,
+  },
   quickstart: {
     about: 'make a small dataset and train on it, to see everything work',
     load: async () => (await import('./commands/quickstart.js')).quickstartCommand,

@@ -3,8 +3,8 @@ import { isAbsolute, join } from 'node:path';
 import { CraftStrategy } from '@craft-ft/craft';
 import {
   checkResume,
-  datasetFolder,
   formatRecord,
+  looksLikeRepoId,
   prepareTraining,
   RESUME_RULES,
   type ResumeRules,
@@ -95,7 +95,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
       interrupt.signal,
     );
     progress.stop();
-    for (const line of run.strategy.summary()) output.out(`${line}\n`);
+    for (const line of await run.strategy.summary()) output.out(`${line}\n`);
     if (!result.interrupted) return 0;
     output.err(
       `craft: interrupted at step ${result.step} of ${plain.steps}; ${howToContinue(plain.output_dir, result)}\n`,
@@ -104,6 +104,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   } finally {
     progress.stop();
     interrupt.stop();
+    await run.close();
   }
 }
 
@@ -123,11 +124,10 @@ async function makeCraft(
     episodes: craft.anchor_episodes,
     exclude_episodes: null,
   };
-  const cached = datasetFolder(choice);
-  if (choice.root === null && !existsSync(cached)) {
+  if (choice.root === null && !looksLikeRepoId(choice.repo_id)) {
     throw new CraftError(
       'ANCHORS_MISSING',
-      `craft.anchor_dataset_path=${craft.anchor_dataset_path}: neither a dataset's folder nor the name of one in ${cached}`,
+      `craft.anchor_dataset_path=${choice.repo_id}: neither a dataset's folder nor a name like user/name`,
     );
   }
   const anchors = await context.openStream(

@@ -82,9 +82,9 @@ export class CraftStrategy implements UpdateStrategy {
     return this.#dual.lambda;
   }
 
-  begin(): string[] {
+  async begin(): Promise<string[]> {
     if (this.#startLoss !== null) return [];
-    const start = requireFinite(this.#measure(), 'retention loss before the first step');
+    const start = requireFinite(await this.#measure(), 'retention loss before the first step');
     this.#startLoss = start;
     if (this.#settings.epsilon_mode === 'relative') this.#dual = this.#dual.withBaseline(start);
     const lines = [`retention loss on the anchors before the first step: ${start.toFixed(4)}`];
@@ -97,6 +97,12 @@ export class CraftStrategy implements UpdateStrategy {
       );
     }
     return lines;
+  }
+
+  async ready(step: number): Promise<void> {
+    const { anchors, config, steps } = this.#parts;
+    if (step % config.retention_freq !== 0) return;
+    await anchors.ready(step / config.retention_freq, Math.floor((steps - 1) / config.retention_freq));
   }
 
   update(step: number, batch: TensorBatch): StepReport {
@@ -166,18 +172,21 @@ export class CraftStrategy implements UpdateStrategy {
   }
 
   /** Mean retention loss over the first batches of anchors; draws no random numbers that training would have drawn. */
-  #measure(): number {
+  async #measure(): Promise<number> {
     const { policy, anchors } = this.#parts;
     const batches = Math.min(MEASURED_BATCHES, Math.ceil(anchors.sampler.length / anchors.batchSize));
-    return scope(() => {
-      const random = getRngState();
-      let sum = 0;
+    const random = getRngState().keep();
+    let sum = 0;
+    try {
       for (let i = 0; i < batches; i++) {
+        await anchors.ready(i, batches - 1);
         sum += scope(() => noGrad(() => computeRetentionLoss(policy, anchors.batch(i)).loss.item()));
       }
+    } finally {
       setRngState(random);
-      return sum / batches;
-    });
+      random.dispose();
+    }
+    return sum / batches;
   }
 
   stateFiles(): Map<string, string> {
@@ -209,7 +218,7 @@ export class CraftStrategy implements UpdateStrategy {
     this.#history = history === null ? [] : parseHistory(history, HISTORY_FILE);
   }
 
-  summary(): string[] {
+  async summary(): Promise<string[]> {
     const rows = this.#history;
     if (rows.length === 0) return [];
     const range = (values: number[]) =>
@@ -217,7 +226,7 @@ export class CraftStrategy implements UpdateStrategy {
     const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
     const conflicts = rows.filter((row) => row.grad_conflict === 1).length;
     return [
-      `retention loss on the anchors: ${this.#startLoss?.toFixed(4)} before, ${this.#measure().toFixed(4)} now`,
+      `retention loss on the anchors: ${this.#startLoss?.toFixed(4)} before, ${(await this.#measure()).toFixed(4)} now`,
       `λ ${range(rows.map((row) => row.lambda))}, now ${this.lambda.toFixed(4)}; ε ${range(rows.map((row) => row.epsilon))}`,
       `${conflicts} of ${rows.length} retention steps in conflict; mean cosine ${mean(rows.map((row) => row.grad_cos)).toFixed(3)}`,
     ];

@@ -70,10 +70,14 @@ export function writeParquet(path: string, columns: Readonly<Record<string, Test
   writeFileSync(path, new Uint8Array(parquetWriteBuffer({ columnData, schema })));
 }
 
-/** Reads a Parquet file as rows. */
-export async function readParquet(path: string): Promise<Record<string, unknown>[]> {
+/** Reads a Parquet file as rows. @param options `utf8`: whether bytes of no declared kind are texts. */
+export async function readParquet(
+  path: string,
+  options: { utf8?: boolean } = {},
+): Promise<Record<string, unknown>[]> {
   const bytes = readFileSync(path);
   return parquetReadObjects({
+    ...options,
     file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer,
   });
 }

@@ -16,6 +16,8 @@ export interface ClipOptions {
   firstNumber?: number;
   /** `faststart` puts the header first, so that a truncated file still opens. */
   faststart?: boolean;
+  /** Chroma of all pixels. Default grey, 128 and 128. */
+  chroma?: [u: number, v: number];
   /** Options of the encoder, such as `preset`. */
   options?: Record<string, string>;
 }
@@ -26,15 +28,15 @@ const BITS = 12;
 process.env.SVT_LOG = '0';
 
 /** Black and white bars: bit i of the number in the i-th twelfth of the width. */
-function paint(frame: Frame, width: number, height: number, number: number): void {
+function paint(frame: Frame, width: number, height: number, number: number, chroma = [128, 128]): void {
   const [y, u, v] = frame.data!;
   const stride = frame.linesize[0]!;
   for (let x = 0; x < width; x++) {
     const bit = (number >> Math.floor((x * BITS) / width)) & 1;
     for (let row = 0; row < height; row++) y![row * stride + x] = bit === 1 ? 235 : 16;
   }
-  u!.fill(128);
-  v!.fill(128);
+  u!.fill(chroma[0]!);
+  v!.fill(chroma[1]!);
 }
 
 /** The number that an RGB frame carries. */
@@ -109,7 +111,7 @@ export async function writeClip(path: string, clip: ClipOptions = {}): Promise<v
   };
   for (let i = 0; i < frames; i++) {
     check(frame.makeWritable(), 'frame');
-    paint(frame, width, height, (clip.firstNumber ?? 0) + i);
+    paint(frame, width, height, (clip.firstNumber ?? 0) + i, clip.chroma);
     frame.pts = BigInt(i);
     check(context.sendFrameSync(frame), 'encode');
     writePackets();

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { craftError, temporaryFolder } from '../test/safetensors.js';
-import { atomicWrite, atomicWriteFile, writeFully } from './atomic.js';
+import { atomicWrite, atomicWriteFile, StagedFile, writeFully } from './atomic.js';
 import { writeSafetensors } from './safetensors/write.js';
 
 /** How the file system behaves: bytes taken per call, and the call at which it fails. */
@@ -102,6 +102,36 @@ describe('atomicWriteFile', () => {
       throw failure;
     };
     expect(() => atomicWrite(path, fill)).toThrow(failure);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('StagedFile', () => {
+  const bytes = new TextEncoder().encode('new');
+
+  it('changes nothing before commit, and nothing at all when discarded', () => {
+    writeFileSync(path, 'old');
+    const staged = new StagedFile(path).write((fd) => writeFully(fd, bytes));
+    expect(readFileSync(path, 'utf8')).toBe('old');
+    staged.commit();
+    expect(readFileSync(path, 'utf8')).toBe('new');
+    new StagedFile(path).write((fd) => writeFully(fd, bytes)).discard();
+    new StagedFile(path).discard();
+    expect(readdirSync(folder)).toEqual(['config.json']);
+  });
+
+  it('takes what something else wrote under the temporary name', () => {
+    const staged = new StagedFile(path);
+    writeFileSync(staged.temporary, 'theirs');
+    staged.flush().commit();
+    expect(readFileSync(path, 'utf8')).toBe('theirs');
+    expect(craftError(() => new StagedFile(path).flush()).code).toBe('WRITE_FAILED');
+  });
+
+  it('removes the temporary file when it cannot be written', () => {
+    disk.fail = { call: 'fsync', code: 'ENOSPC', after: 0 };
+    const write = () => new StagedFile(path).write((fd) => writeFully(fd, bytes));
+    expect(craftError(write).code).toBe('DISK_FULL');
     expect(readdirSync(folder)).toEqual([]);
   });
 });

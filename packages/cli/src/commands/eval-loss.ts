@@ -50,14 +50,18 @@ export async function evalLossCommand(argv: readonly string[], output: Output): 
     json,
   } = checked.config;
 
-  const { evaluateLoss, loadPolicy, loadProcessors, openPolicyDataset, resolveDevice } = await import(
-    '@craft-ft/lerobot'
-  );
+  const { evaluateLoss, fetchDataset, loadPolicy, loadProcessors, openPolicyDataset, resolveDevice } =
+    await import('@craft-ft/lerobot');
   const { dir, config } = readPolicyConfig(given.path);
   const device = resolveDevice(config.device);
   const policy = loadPolicy(dir, config).to({ device });
+  const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
+  const cameras = Object.keys(config.input_features).filter(
+    (key) => config.input_features[key]!.type === 'VISUAL',
+  );
+  await fetchDataset(choice, cameras, (line) => output.err(`${line}\n`), warn);
   const dataset = await openPolicyDataset(choice, config, renameMap, 1e-4);
-  const result = evaluateLoss(policy, loadProcessors(dir, config, { device }), dataset, batchSize);
+  const result = await evaluateLoss(policy, loadProcessors(dir, config, { device }), dataset, batchSize);
   if (json) output.out(`${JSON.stringify({ policy: dir, dataset: dataset.repoId, ...result })}\n`);
   else
     output.out(

@@ -47,7 +47,7 @@ export async function quickstartCommand(argv: readonly string[], output: Output)
     [blue, 1],
   ] as const) {
     say(
-      `   ${root}: ${recordDataset(root, task, EPISODES, SEED + task * 10_000)} frames in ${EPISODES} episodes (LeRobot v3.0)`,
+      `   ${root}: ${await recordDataset(root, task, EPISODES, SEED + task * 10_000)} frames in ${EPISODES} episodes (LeRobot v3.0)`,
     );
   }
 

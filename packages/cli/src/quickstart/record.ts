@@ -12,7 +12,12 @@ const NOISE = 0.4;
  *
  * @returns frames written
  */
-export function recordDataset(root: string, task: Task, episodes: number, seed: number): number {
+export async function recordDataset(
+  root: string,
+  task: Task,
+  episodes: number,
+  seed: number,
+): Promise<number> {
   const writer = LeRobotDatasetWriter.create({
     root,
     fps: FPS,
@@ -46,7 +51,7 @@ export function recordDataset(root: string, task: Task, episodes: number, seed: 
       world.step(shaken);
       frames++;
     }
-    writer.saveEpisode();
+    await writer.saveEpisode();
   }
   writer.finalize();
   return frames;

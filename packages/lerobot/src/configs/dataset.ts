@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { imageTransformsConfigSchema, validateImageTransforms } from './image-transforms.js';
 import type { Problem } from './problem.js';
 
 const episodeList = z.array(z.int().min(0)).min(1).nullable().default(null);
@@ -26,6 +27,41 @@ export const datasetConfigSchema = z.strictObject({
       'exist, and the statistics for normalisation of a 2.1 dataset are those of these episodes.',
   ),
   exclude_episodes: episodeList.describe('Episodes to leave out of those chosen by episodes. null: none.'),
+  revision: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      "Branch, tag or commit on the Hugging Face Hub. null: the tag of the dataset's format (v3.0, v2.1), else main.",
+    ),
+  cameras: z
+    .array(z.string().min(1))
+    .nullable()
+    .default(null)
+    .describe(
+      'Cameras that a new policy sees, by policy key. null: all of the dataset; []: none, training from the numbers alone.',
+    ),
+  image_size: z
+    .tuple([z.int().min(8), z.int().min(8)])
+    .nullable()
+    .default(null)
+    .describe(
+      'Height and width of the images that a new policy sees; frames are resized to it. null: as recorded. Smaller is much ' +
+        'faster: [240,320] is typical.',
+    ),
+  frame_cache: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Keep decoded camera frames, since small datasets are read many times: memory (at most 2 GiB), or a folder (0.9 MB a ' +
+        'frame of 480x640). null: decode anew each time.',
+    ),
+  image_transforms: imageTransformsConfigSchema
+    .prefault({})
+    .describe('Random changes of camera images in training.'),
   use_imagenet_stats: z
     .boolean()
     .default(true)
@@ -38,7 +74,7 @@ export type DatasetConfig = z.infer<typeof datasetConfigSchema>;
 
 /** Rules between the fields of a dataset configuration. */
 export function validateDataset(config: DatasetConfig): Problem[] {
-  const problems: Problem[] = [];
+  const problems: Problem[] = validateImageTransforms(config.image_transforms);
   const { episodes, exclude_episodes: excluded } = config;
   if (episodes !== null && new Set(episodes).size < episodes.length) {
     problems.push({

@@ -2,6 +2,7 @@ export * from './check.js';
 export * from './dataset.js';
 export * from './features.js';
 export * from './fields.js';
+export * from './image-transforms.js';
 export * from './nearest.js';
 export * from './not-yet.js';
 export * from './optim.js';

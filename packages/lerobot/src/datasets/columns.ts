@@ -65,7 +65,7 @@ export async function readColumns(
   for (const [path, { segments, rows: fileRows, episodes: count }] of segmentsByFile(metadata, episodes)) {
     const episode = segments[0]!.episode.episodeIndex;
     const file = ParquetFile.open(path, `download it, or leave out episode ${episode}`);
-    if (file.rows !== fileRows) {
+    if (file.rows !== fileRows && !(file.rows > fileRows && mayHoldMore(metadata, segments))) {
       const which = count === 1 ? `episode ${episode}` : `its ${count} episodes`;
       throw new CraftError(
         'DATASET_ROWS',
@@ -76,6 +76,16 @@ export async function readColumns(
     await readFile(file, segments, columns);
   }
   return columns;
+}
+
+/**
+ * A recording that dies between writing an episode's rows and listing the episode leaves rows at the end of the last file that
+ * no episode has; the episodes before them are whole.
+ */
+function mayHoldMore(metadata: LeRobotDatasetMetadata, segments: readonly Segment[]): boolean {
+  const { dataChunk, dataFile } = segments[0]!.episode;
+  const last = metadata.episodes.at(-1)!;
+  return metadata.version === '3.0' && dataChunk === last.dataChunk && dataFile === last.dataFile;
 }
 
 /** What a data file holds by the metadata, and which of it is wanted. */

@@ -1,3 +1,4 @@
+export type { VideoEncoding } from '../video/encoder.js';
 export type { Batch, BatchColumn } from './batch.js';
 export type { Column } from './columns.js';
 export { computeStats } from './compute-stats.js';
@@ -8,7 +9,7 @@ export {
   type LeRobotDatasetOptions,
 } from './dataset.js';
 export { type ColumnArray, type ColumnDType, columnDType } from './dtypes.js';
-export type { FrameValue } from './episode-buffer.js';
+export type { FrameValue, RgbImage } from './episode-buffer.js';
 export { type FeatureRow, featureTable, formatFeatureTable } from './feature-table.js';
 export {
   type AbsoluteIndex,

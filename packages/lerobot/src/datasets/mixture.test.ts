@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { editJson, expectCraftError, makeDataset } from '../../test/datasets.js';
 import { LeRobotDataset } from './dataset.js';
 import { subsetIndex } from './indices.js';
-import { apportion, MixtureSampler, MultiDataset } from './mixture.js';
+import { MultiDataset } from './mixture.js';
+import { apportion, MixtureSampler } from './mixture-sampler.js';
 
 const action = { action: [0, 0.1, 0.2] };
 
@@ -52,17 +53,13 @@ describe('MultiDataset', () => {
     const renamed = await open('b', [3], { renameMap: { 'observation.state': 'pose' } });
     await expectCraftError(make(renamed), 'MIXTURE_FEATURE', 'b: "observation.state" is missing, a has it');
     const windowed = await open('c', [3], { deltaTimestamps: { action: [0] } });
-    await expectCraftError(make(windowed), 'MIXTURE_FEATURE', 'c: "action" has the window \\[0\\]');
+    await expectCraftError(make(windowed), 'MIXTURE_FEATURE', 'c: "action" has the window [0]');
     const root = makeDataset([3]);
     editJson(`${root}/meta/info.json`, (info) => {
       (info.features as Record<string, { dtype: string }>).action!.dtype = 'float64';
     });
     const wide = await LeRobotDataset.open({ root, repoId: 'd', deltaTimestamps: action });
-    await expectCraftError(
-      make(wide),
-      'MIXTURE_FEATURE',
-      'd: "action" is float64 \\[2\\], in a it is float32',
-    );
+    await expectCraftError(make(wide), 'MIXTURE_FEATURE', 'd: "action" is float64 [2], in a it is float32');
     await expectCraftError(make(a), 'MIXTURE_NAME', 'a: is in the mixture twice');
     const b = await open('b', [2]);
     await expectCraftError(

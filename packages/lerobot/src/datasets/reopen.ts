@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import { parquetMetadata } from 'hyparquet';
 import type { VideoEncoding } from '../video/encoder.js';
-import { missingFile, parseJson, readIfPresent, readTextIfPresent } from './files.js';
+import { parseJson, readIfPresent, readTextIfPresent } from './files.js';
 import { LeRobotDatasetMetadata } from './metadata.js';
+import { ParquetFile } from './parquet.js';
 import { stageRowGroup } from './parquet-append.js';
 import { type FileSlot, slotAfter } from './staged.js';
 import type { DatasetStats } from './stats.js';
@@ -54,6 +55,9 @@ export async function readForAppending(root: string): Promise<Reopened> {
       'DATASET_PATH_INVALID',
       `data_path or video_path is not LeRobot's own; only such datasets are added to`,
     );
+  }
+  if (!Number.isInteger(metadata.fps)) {
+    throw refuse('DATASET_FPS', `fps is ${metadata.fps}; only whole numbers are written`);
   }
   for (const [key, feature] of Object.entries(metadata.features)) {
     const problem = key in bookkeepingFeatures ? undefined : featureProblem(key, feature);
@@ -143,11 +147,9 @@ function removeUnlistedRows(metadata: LeRobotDatasetMetadata): void {
   const listed = metadata.episodes
     .filter(({ dataChunk, dataFile }) => dataChunk === last.dataChunk && dataFile === last.dataFile)
     .reduce((sum, { length }) => sum + length, 0);
-  const bytes = readIfPresent(path);
-  if (bytes === undefined) throw missingFile(path, 'download it before adding to the dataset');
-  const { buffer, byteOffset, byteLength } = bytes;
+  if (ParquetFile.open(path, 'download it before adding to the dataset').rows === listed) return;
+  const { buffer, byteOffset, byteLength } = readIfPresent(path)!;
   const footer = parquetMetadata(buffer.slice(byteOffset, byteOffset + byteLength));
-  if (Number(footer.num_rows) === listed) return;
   const kept = [];
   let rows = 0;
   for (const group of footer.row_groups) {

@@ -159,17 +159,15 @@ describe('LeRobotDatasetWriter', () => {
     );
   });
 
-  it('is no dataset before finalize, and says so', async () => {
+  it('is a complete dataset after each episode, and none before', async () => {
     const root = temporaryFolder();
     const writer = LeRobotDatasetWriter.create({ root, fps: 10, features });
-    writer.addFrame({ action: [0, 0], task: 'push' });
-    writer.saveEpisode();
-    expect(existsSync(join(root, 'data/chunk-000/file-000.parquet'))).toBe(false);
-    await expectCraftError(
-      () => LeRobotDataset.open({ root }),
-      'DATASET_INFO_MISSING',
-      'recorded to its end',
-    );
+    for (let episode = 0; episode < 3; episode++) {
+      writer.addFrame({ action: [episode, 0], task: 'push' });
+      if (episode === 0) expect(existsSync(root)).toBe(false);
+      else expect((await LeRobotDataset.open({ root })).length).toBe(episode);
+      await writer.saveEpisode();
+    }
     writer.finalize();
     await expectCraftError(
       () => writer.addFrame({ action: [0, 0], task: 'push' }),
@@ -190,7 +188,7 @@ describe('LeRobotDatasetWriter', () => {
         fps: 10,
         features: { [key]: { dtype, shape } },
       });
-    await expectCraftError(create('cam', 'video', [4, 4, 3]), 'DATASET_FEATURE', '"cam"', 'dtype "video"');
+    await expectCraftError(create('cam', 'audio', [4]), 'DATASET_FEATURE', '"cam"', 'dtype "audio"');
     await expectCraftError(create('a/b', 'float32', [1]), 'DATASET_FEATURE', 'without "/"');
     await expectCraftError(create('index', 'int64', [1]), 'DATASET_FEATURE', 'itself');
     await expectCraftError(create('a', 'float32', [0]), 'DATASET_FEATURE', 'shape [0]');

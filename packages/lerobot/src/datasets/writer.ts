@@ -173,10 +173,10 @@ export class LeRobotDatasetWriter {
   /**
    * Goes on with a dataset of version 3.0, its features, sizes and frames per second. New episodes go into new files, as LeRobot
    * does it. What a crash while saving may have left is cleaned up: temporary files, and rows of an episode that was not
-   * completely saved.
+   * completely saved; so no other writer may be at work on the dataset.
    *
    * @param options `video`: another encoding than the one info.json names.
-   * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_PATH_INVALID` where the dataset
+   * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_FPS`, `DATASET_PATH_INVALID` where the dataset
    * is not one the writer can go on with, `DATASET_ROWS` when the last data file has rows that cannot be told apart.
    */
   static async open(root: string, options: { video?: VideoEncoding } = {}): Promise<LeRobotDatasetWriter> {

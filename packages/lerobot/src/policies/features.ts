@@ -21,8 +21,8 @@ function featureType(key: string): FeatureType | undefined {
   return key === 'action' ? 'ACTION' : undefined;
 }
 
-// Policies see images channels first, whatever the dataset says.
-function imageShape(key: string, { shape, names }: FeatureSource): number[] {
+/** `[channels, height, width]` of a camera: policies see images channels first, whatever the dataset says. */
+export function imageShape(key: string, { shape, names }: FeatureSource): number[] {
   if (shape.length !== 3) {
     throw new CraftError(
       'POLICY_FEATURES',
@@ -34,24 +34,34 @@ function imageShape(key: string, { shape, names }: FeatureSource): number[] {
   return last ? [third, first, second] : [first, second, third];
 }
 
+/** Which cameras a new policy sees, and how large. */
+export interface CameraOptions {
+  /** Policy keys. Default: every camera. */
+  cameras?: readonly string[];
+  /** Height and width. Default: as recorded. */
+  imageSize?: readonly [number, number];
+}
+
+function sized(shape: number[], size: readonly [number, number] | undefined): number[] {
+  return size === undefined ? shape : [shape[0]!, ...size];
+}
+
 /**
  * The features of a dataset that policies know by name: `observation.state`, `observation.environment_state`, `observation.images.*`
  * (and `observation.image`), `action`.
  *
- * @param options.cameras whether to include cameras. Default false: policies are trained without images unless their
- * configuration names them
  * @throws CraftError `POLICY_FEATURES` for a camera whose shape is no image's
  */
 export function datasetPolicyFeatures(
   sources: FeatureSources,
-  options: { cameras?: boolean } = {},
+  options: CameraOptions = {},
 ): { inputs: PolicyFeatures; outputs: PolicyFeatures } {
   const inputs: PolicyFeatures = {};
   const outputs: PolicyFeatures = {};
   for (const [key, source] of Object.entries(sources)) {
     const type = featureType(key);
-    if (type === undefined || (type === 'VISUAL' && options.cameras !== true)) continue;
-    const shape = type === 'VISUAL' ? imageShape(key, source) : [...source.shape];
+    if (type === undefined || (type === 'VISUAL' && options.cameras?.includes(key) === false)) continue;
+    const shape = type === 'VISUAL' ? sized(imageShape(key, source), options.imageSize) : [...source.shape];
     (type === 'ACTION' ? outputs : inputs)[key] = { type, shape };
   }
   return { inputs, outputs };
@@ -67,8 +77,9 @@ export function withDatasetFeatures<C extends PolicyConfig>(
   config: C,
   sources: FeatureSources,
   where = 'the dataset',
+  options: CameraOptions = {},
 ): C {
-  const { inputs, outputs } = datasetPolicyFeatures(sources);
+  const { inputs, outputs } = datasetPolicyFeatures(sources, options);
   const filled = {
     ...config,
     input_features: isEmpty(config.input_features) ? inputs : config.input_features,
@@ -92,7 +103,10 @@ function mismatch(key: string, { type, shape }: PolicyFeature, sources: FeatureS
   const source = sources[key];
   if (source === undefined) return `"${key}" is missing`;
   const found = type === 'VISUAL' ? imageShape(key, source) : source.shape;
-  const same = found.length === shape.length && found.every((size, i) => size === shape[i]);
+  // Frames are resized to what the policy sees.
+  const compared = type === 'VISUAL' ? 1 : found.length;
+  const same =
+    found.length === shape.length && found.slice(0, compared).every((size, i) => size === shape[i]);
   return same ? undefined : `"${key}" has shape [${found}], the policy's is [${shape}]`;
 }
 

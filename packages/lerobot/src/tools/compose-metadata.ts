@@ -1,24 +1,93 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile } from '@craft-ft/torch';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import { columnDType } from '../datasets/dtypes.js';
 import type { OnWarning } from '../datasets/files.js';
 import type { LeRobotDatasetMetadata } from '../datasets/metadata.js';
+import { fileSchema, isVisual } from '../datasets/parquet-schema.js';
 import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../datasets/stats.js';
+import { episodeColumns } from '../datasets/write-episodes.js';
+import { dataPath, MetadataFiles, videoPath, type WrittenEpisode } from '../datasets/write-metadata.js';
+import type { ComposeOptions } from './compose.js';
 import type { PlacedVideos } from './compose-videos.js';
 import { readEpisodeStats } from './episode-stats.js';
 import type { SourceEpisode } from './read-episodes.js';
 import { nested, readTable, type TableColumn, writeTable } from './table.js';
 
+/**
+ * Writes meta/ for everything but cameras: the recorder's own code writes tasks, statistics and info.json, as for the last of the
+ * episodes; the table of all episodes replaces its table of one.
+ */
+export function writeComposedMetadata(
+  like: LeRobotDatasetMetadata,
+  root: string,
+  episodes: readonly WrittenEpisode[],
+  tasks: readonly string[],
+  options: ComposeOptions,
+): void {
+  const numeric = Object.entries(like.features).filter(([, { dtype }]) => columnDType(dtype) !== undefined);
+  const features = Object.fromEntries(numeric);
+  const dataFilesSizeInMb = options.dataFilesSizeInMb ?? 100;
+  const info = {
+    codebase_version: 'v3.0',
+    robot_type: like.robotType,
+    total_episodes: 0,
+    total_frames: 0,
+    total_tasks: 0,
+    chunks_size: 1000,
+    data_files_size_in_mb: dataFilesSizeInMb,
+    video_files_size_in_mb: options.videoFilesSizeInMb ?? 200,
+    fps: like.fps,
+    splits: {},
+    data_path: dataPath,
+    video_path: Object.values(like.features).some(({ dtype }) => dtype === 'video') ? videoPath : null,
+    features: Object.fromEntries(
+      Object.entries(like.features).map(([key, { extra, ...feature }]) => [key, { ...feature, ...extra }]),
+    ),
+  };
+  const before = episodes.slice(0, -1);
+  const totals = {
+    episodes: before.length,
+    frames: before.reduce((sum, { length }) => sum + length, 0),
+    tasks: [],
+    stats:
+      before.length === 0
+        ? undefined
+        : aggregateStats(
+            before.map(({ stats }) => stats),
+            root,
+            () => {},
+          ),
+  };
+  const first = { chunk: 0, file: 0 };
+  const dataset = { root, features, chunksSize: 1000, dataFilesSizeInMb, info };
+  const staged = new MetadataFiles(dataset, totals, first).stage(episodes.at(-1)!, tasks);
+  for (const file of staged.files) file.commit();
+  const { columns, values } = episodeColumns(episodes, features, first);
+  const columnData = columns.map(({ name }, i) => ({ name, data: values[i]! }));
+  atomicWriteFile(
+    episodesTable(root),
+    new Uint8Array(parquetWriteBuffer({ columnData, schema: fileSchema(columns) })),
+  );
+}
+
+function episodesTable(root: string): string {
+  return join(root, 'meta', 'episodes', 'chunk-000', 'file-000.parquet');
+}
+
 /** Adds the cameras of a written dataset to its episodes table and statistics, in LeRobot's order of columns. */
-export async function addVideos(
+export async function addCameras(
   episodes: readonly SourceEpisode[],
   root: string,
   videos: PlacedVideos,
   warn: OnWarning,
 ): Promise<void> {
-  if (videos.size === 0) return;
-  const stats = await cameraStats(episodes, [...videos.keys()], warn);
-  const path = join(root, 'meta', 'episodes', 'chunk-000', 'file-000.parquet');
+  const { features } = episodes[0]!.metadata;
+  const cameras = Object.keys(features).filter((key) => isVisual(features[key]!.dtype));
+  if (cameras.length === 0) return;
+  const stats = await cameraStats(episodes, cameras, warn);
+  const path = episodesTable(root);
   const table = await readTable(path);
   const placed = new Map<string, TableColumn>();
   for (const [key, segments] of videos) {
@@ -49,7 +118,7 @@ export async function addVideos(
   const own = [...table];
   const before = own.findIndex(([name]) => name.startsWith('stats/'));
   const after = own.findIndex(([name]) => name.startsWith('meta/'));
-  const statsColumns = [...videos.keys()].flatMap((key) => columnsOf(key, stats));
+  const statsColumns = cameras.flatMap((key) => columnsOf(key, stats));
   writeTable(
     path,
     new Map([

@@ -1,5 +1,6 @@
 import { formatPath } from '../datasets/files.js';
 import type { VideoSegment } from '../datasets/metadata.js';
+import { videoPath } from '../datasets/write-metadata.js';
 import type { Demuxer } from '../video/demuxer.js';
 import { type FFmpeg, loadFFmpeg } from '../video/ffmpeg.js';
 import { nearest } from '../video/packet-index.js';
@@ -9,7 +10,6 @@ import { openVideo, VideoJoiner, type VideoPiece } from './video-copy.js';
 /** Where each episode's frames went, by camera; in the order of the episodes. */
 export type PlacedVideos = ReadonlyMap<string, readonly VideoSegment[]>;
 
-const videoPath = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4';
 const filesPerChunk = 1000;
 
 /** The frames of an episode in one camera's file. */

@@ -14,8 +14,11 @@ import { numberIn, writeClip } from '../../test/video.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
 import { subsetIndex } from '../datasets/indices.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
+import { LeRobotDatasetWriter } from '../datasets/writer.js';
 import { VideoReader } from '../video/index.js';
+import { examineDataset } from './doctor/doctor.js';
 import { convertDataset, deleteEpisodes, mergeDatasets, splitDataset } from './edit.js';
+import { readEpisodes } from './read-episodes.js';
 
 const fps = 10;
 const camera = 'observation.images.top';
@@ -95,12 +98,12 @@ describe('convert', () => {
     const short = await makeVideoDataset([4]);
     await writeClip(join(short, 'videos/chunk-000', camera, 'episode_000000.mp4'), { frames: 3, fps });
     await expectCraftError(() => convertDataset(short, output), 'VIDEO_CUT', 'the file has 3 frames');
-    const image = makeDataset([2]);
-    editJson(join(image, 'meta/info.json'), (info) => {
-      (info.features as Record<string, unknown>).note = { dtype: 'string', shape: [1], names: null };
+    const odd = makeDataset([2]);
+    await expectCraftError(() => convertDataset(odd, makeDataset([2])), 'DATASET_EXISTS');
+    editJson(join(odd, 'meta/info.json'), (info) => {
+      (info.features as Record<string, unknown>).note = { dtype: 'language', shape: [1], names: null };
     });
-    await expectCraftError(() => convertDataset(image, output), 'TOOL_FEATURES', '"note" has dtype "string"');
-    await expectCraftError(() => convertDataset(image, makeDataset([2])), 'DATASET_EXISTS');
+    await expectCraftError(() => convertDataset(odd, output), 'TOOL_FEATURES', '"note" has dtype "language"');
     expect(existsSync(output)).toBe(false);
     expect(readdirSync(dirname(output))).toEqual([]);
   });
@@ -124,6 +127,52 @@ describe('convert', () => {
 });
 
 describe('merge, split, delete', () => {
+  it('keeps texts and pictures byte by byte', async () => {
+    const root = temporaryFolder();
+    const writer = LeRobotDatasetWriter.create({
+      root,
+      fps,
+      features: {
+        note: { dtype: 'string', shape: [1] },
+        'observation.images.wrist': {
+          dtype: 'image',
+          shape: [4, 6, 3],
+          names: ['height', 'width', 'channels'],
+        },
+        action: { dtype: 'float32', shape: [2] },
+      },
+    });
+    for (let episode = 0; episode < 3; episode++) {
+      for (let frame = 0; frame < 3; frame++) {
+        const rgb = new Uint8Array(72).map((_, i) => i + 20 * episode + frame);
+        writer.addFrame({
+          note: `é${episode}.${frame}`,
+          'observation.images.wrist': rgb,
+          action: [episode, frame],
+          task: 'look',
+        });
+      }
+      await writer.saveEpisode();
+    }
+    writer.finalize();
+    const less = temporaryFolder();
+    expect(await deleteEpisodes(root, less, [1])).toMatchObject({ episodes: 2, frames: 6 });
+    const others = async (folder: string): Promise<unknown[]> => {
+      const metadata = await LeRobotDatasetMetadata.load(folder);
+      const sources = metadata.episodes.map((episode) => ({ metadata, episode }));
+      const result = [];
+      for await (const { others } of readEpisodes(sources, () => {})) result.push(Object.fromEntries(others));
+      return result;
+    };
+    const all = await others(root);
+    expect(await others(less)).toEqual([all[0], all[2]]);
+    expect(all[2]).toMatchObject({ note: ['é2.0', 'é2.1', 'é2.2'] });
+    expect((await examineDataset(less)).findings).toEqual([]);
+    expect((await LeRobotDatasetMetadata.load(less)).features).toEqual(
+      (await LeRobotDatasetMetadata.load(root)).features,
+    );
+  });
+
   it('merge puts datasets behind each other and unifies their tasks', async () => {
     const [a, b] = [makeDataset([3, 4]), makeDataset([2])];
     const output = temporaryFolder();

@@ -1,7 +1,9 @@
-import { type Column, readColumns, withBookkeeping } from '../datasets/columns.js';
+import { type Column, readColumns } from '../datasets/columns.js';
+import { columnDType } from '../datasets/dtypes.js';
 import type { OnWarning } from '../datasets/files.js';
 import type { EpisodeRecord, LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { verifyColumns } from '../datasets/verify.js';
+import { type OtherColumns, OtherReader } from './read-others.js';
 
 /** One episode of an existing dataset, to become an episode of a new one. */
 export interface SourceEpisode {
@@ -13,14 +15,21 @@ export interface SourceEpisode {
 export interface ReadEpisode extends SourceEpisode {
   readonly columns: ReadonlyMap<string, Column>;
   readonly row: number;
+  /** What is not a number: texts and pictures. */
+  readonly others: OtherColumns;
+  /** The instruction of each frame. */
+  readonly tasks: readonly string[];
 }
 
-/** The episodes with their rows; consecutive episodes of one file are read together. */
+/** The episodes with all their values but videos; consecutive episodes of one file are read together. */
 export async function* readEpisodes(
   episodes: readonly SourceEpisode[],
-  keys: readonly string[],
   warn: OnWarning,
 ): AsyncGenerator<ReadEpisode> {
+  const { features } = episodes[0]!.metadata;
+  const numeric = Object.keys(features).filter((key) => columnDType(features[key]!.dtype) !== undefined);
+  const other = Object.keys(features).filter((key) => ['string', 'image'].includes(features[key]!.dtype));
+  const reader = new OtherReader();
   for (let start = 0; start < episodes.length; ) {
     const { metadata, episode } = episodes[start]!;
     const path = metadata.dataPath(episode);
@@ -32,11 +41,18 @@ export async function* readEpisodes(
     )
       end++;
     const group = episodes.slice(start, end).map((source) => source.episode);
-    const columns = await readColumns(metadata, group, withBookkeeping([...keys]));
+    const columns = await readColumns(metadata, group, numeric);
     verifyColumns(metadata, group, columns, warn);
     let row = 0;
     for (const one of group) {
-      yield { metadata, episode: one, columns, row };
+      const source = { metadata, episode: one };
+      const others = other.length === 0 ? new Map() : await reader.read(source, other);
+      const taskIndex = columns.get('task_index')!.data.subarray(row, row + one.length);
+      const tasks = Array.from(
+        taskIndex as ArrayLike<number | bigint>,
+        (index) => metadata.tasks.get(Number(index))!,
+      );
+      yield { ...source, columns, row, others, tasks };
       row += one.length;
     }
     start = end;

@@ -24,7 +24,7 @@ export async function recomputeStats(root: string, warn: OnWarning = console.war
   const keys = Object.keys(features).filter((key) => columnDType(features[key]!.dtype) !== undefined);
   const sets = new Map<number, DatasetStats>();
   const sources = metadata.choose().map((episode) => ({ metadata, episode }));
-  for await (const { episode, columns, row } of readEpisodes(sources, keys, warn)) {
+  for await (const { episode, columns, row } of readEpisodes(sources, warn)) {
     const stats = keys.map((key) => {
       const { data, shape, width } = columns.get(key)!;
       const own = Float64Array.from(

@@ -1,6 +1,6 @@
 import { CraftError } from '@craft-ft/torch';
-import { columnDType } from '../datasets/dtypes.js';
 import type { LeRobotDatasetMetadata } from '../datasets/metadata.js';
+import { isWritable } from '../datasets/parquet-schema.js';
 
 /**
  * Checks that datasets can become one: same fps, robot type and features (key, dtype, shape).
@@ -10,10 +10,10 @@ import type { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 export function checkSameFeatures(datasets: readonly LeRobotDatasetMetadata[]): void {
   const [first, ...others] = datasets as [LeRobotDatasetMetadata, ...LeRobotDatasetMetadata[]];
   for (const [key, { dtype }] of Object.entries(first.features)) {
-    if (dtype === 'video' || columnDType(dtype) === dtype) continue;
+    if (isWritable(dtype)) continue;
     throw new CraftError(
       'TOOL_FEATURES',
-      `${first.root}: feature "${key}" has dtype "${dtype}", which is not written; numbers, booleans and videos are`,
+      `${first.root}: feature "${key}" has dtype "${dtype}", which is not written; numbers, booleans, texts, pictures and videos are`,
     );
   }
   for (const other of others) {

@@ -1,16 +1,16 @@
 import { CraftError } from '@craft-ft/torch';
 import type { Column } from '../datasets/columns.js';
-import { columnDType } from '../datasets/dtypes.js';
 import { isBookkeeping } from '../datasets/info.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { loadFFmpeg } from '../video/ffmpeg.js';
 import { pieceOf, VideoShelf } from './compose-videos.js';
-import { type ReadEpisode, readEpisodes, type SourceEpisode } from './read-episodes.js';
+import { readEpisodes, type SourceEpisode } from './read-episodes.js';
+import type { StoredPicture } from './read-others.js';
 import { hashPiece } from './video-copy.js';
 
 /**
- * Reads a composed dataset back and compares it with its sources: every number and instruction, every encoded video frame and
- * its time.
+ * Reads a composed dataset back and compares it with its sources: every number, text, picture and instruction, every encoded
+ * video frame and its time.
  *
  * @throws CraftError `TOOL_VERIFY` naming the first difference.
  */
@@ -25,16 +25,13 @@ export async function verifyComposed(
   const metadata = await LeRobotDatasetMetadata.load(root, { onWarning: fail });
   if (metadata.episodes.length !== sources.length)
     fail(`${metadata.episodes.length} episodes instead of ${sources.length}`);
-  const keys = Object.keys(metadata.features).filter(
-    (key) => columnDType(metadata.features[key]!.dtype) !== undefined,
-  );
   const written = metadata.episodes.map((episode) => ({ metadata, episode }));
-  const copies = readEpisodes(written, keys, fail);
+  const copies = readEpisodes(written, fail);
   let values = 0;
   // The sources' own warnings were given when they were read for writing.
-  for await (const source of readEpisodes(sources, keys, () => {})) {
+  for await (const source of readEpisodes(sources, () => {})) {
     const copy = (await copies.next()).value!;
-    for (const key of keys) {
+    for (const key of source.columns.keys()) {
       if (isBookkeeping(key) && key !== 'timestamp' && key !== 'frame_index') continue;
       const tolerance = key === 'timestamp' ? toleranceS : 0;
       const at = difference(
@@ -48,16 +45,24 @@ export async function verifyComposed(
       if (at !== undefined) fail(`"${key}" at frame ${at} of episode ${copy.episode.episodeIndex}`);
       values += source.episode.length * source.columns.get(key)!.width;
     }
-    for (let frame = 0; frame < source.episode.length; frame++) {
-      if (taskOf(source, frame) !== taskOf(copy, frame))
+    source.tasks.forEach((task, frame) => {
+      if (task !== copy.tasks[frame])
         fail(`the task at frame ${frame} of episode ${copy.episode.episodeIndex}`);
+    });
+    for (const [key, own] of source.others) {
+      const other = copy.others.get(key)!;
+      const at = own.findIndex((value, frame) => !sameOther(value, other[frame]!));
+      if (at !== -1) fail(`"${key}" at frame ${at} of episode ${copy.episode.episodeIndex}`);
     }
   }
   return { values, videoFrames: await verifyVideos(sources, written, toleranceS, fail) };
 }
 
-function taskOf({ metadata, columns, row }: ReadEpisode, frame: number): string | undefined {
-  return metadata.tasks.get(Number(columns.get('task_index')!.data[row + frame]));
+type Other = string | StoredPicture;
+
+function sameOther(a: Other, b: Other): boolean {
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  return Buffer.compare(a.bytes, b.bytes) === 0;
 }
 
 /** The first frame at which two columns differ. */

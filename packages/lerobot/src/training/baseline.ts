@@ -17,9 +17,11 @@ export class BaselineStrategy implements UpdateStrategy {
     this.#gradient = optimization.parameters.gradBuffer();
   }
 
-  begin(): string[] {
+  async begin(): Promise<string[]> {
     return [];
   }
+
+  async ready(): Promise<void> {}
 
   update(step: number, batch: TensorBatch): StepReport {
     this.#gradient.zero();
@@ -39,7 +41,7 @@ export class BaselineStrategy implements UpdateStrategy {
 
   restore(): void {}
 
-  summary(): string[] {
+  async summary(): Promise<string[]> {
     return [];
   }
 }

@@ -1,8 +1,10 @@
 import { noGrad, scope } from '@craft-ft/torch';
 import type { LeRobotDataset } from '../datasets/dataset.js';
 import { subsetIndex } from '../datasets/indices.js';
+import { FrameLoader } from '../loader/index.js';
 import type { Policy } from '../policies/policy.js';
 import type { PolicyProcessors } from '../processors/pipeline.js';
+import { CameraBatches } from './camera-batches.js';
 import { toTensors } from './data-stream.js';
 
 /** A policy's loss on a whole dataset. */
@@ -18,29 +20,34 @@ export interface LossEvaluation {
  *
  * @param onProgress called with the frames done so far
  */
-export function evaluateLoss(
+export async function evaluateLoss(
   policy: Policy,
   processors: PolicyProcessors,
   dataset: LeRobotDataset,
   batchSize: number,
   onProgress: (frames: number) => void = () => {},
-): LossEvaluation {
+): Promise<LossEvaluation> {
   const training = policy.training;
+  const batches = new CameraBatches(policy.config.input_features, null, 0);
+  const loader = batches.cameras.length === 0 ? null : new FrameLoader(dataset, { cameras: batches.cameras });
   policy.eval();
   let sum = 0;
   try {
     for (let start = 0; start < dataset.length; start += batchSize) {
       const count = Math.min(batchSize, dataset.length - start);
       const rows = Array.from({ length: count }, (_, i) => subsetIndex(start + i));
-      sum +=
-        count *
-        scope(() =>
-          noGrad(() => policy.call(processors.preprocess(toTensors(dataset.batch(rows)))).loss.item()),
-        );
+      const frames = loader === null ? {} : await loader.load(rows);
+      sum += scope(() =>
+        noGrad(() => {
+          const batch = { ...toTensors(dataset.batch(rows)), ...batches.tensors(frames, rows) };
+          return count * policy.call(processors.preprocess(batch)).loss.item();
+        }),
+      );
       onProgress(start + count);
     }
   } finally {
     policy.train(training);
+    await loader?.close();
   }
   return { loss: sum / dataset.length, frames: dataset.length };
 }

@@ -21,6 +21,8 @@ export interface TrainingRun extends RunState {
   data: DataStream;
   /** Steps completed before this process. */
   startStep: number;
+  /** Ends the worker threads of every stream of the run. */
+  close(): Promise<void>;
 }
 
 /** How a run ended. */
@@ -51,10 +53,11 @@ export async function train(
   let checkpoint: string | null = null;
   let step = run.startStep;
   run.policy.train();
-  if (step < config.steps) for (const line of scope(() => strategy.begin(step))) observer.onLine?.(line);
+  if (step < config.steps) for (const line of await strategy.begin(step)) observer.onLine?.(line);
   while (step < config.steps && !signal?.aborted) {
+    const started = performance.now();
+    await Promise.all([data.ready(step, config.steps - 1), strategy.ready(step)]);
     const { report, times } = scope(() => {
-      const started = performance.now();
       const batch = data.batch(step);
       const loaded = performance.now();
       const done = strategy.update(step, batch);

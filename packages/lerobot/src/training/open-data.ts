@@ -1,20 +1,48 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { DatasetConfig } from '../configs/dataset.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import type { RenameMap } from '../datasets/rename.js';
+import { datasetCacheFolder, downloadDataset } from '../hub/index.js';
 import { type FeatureSources, withDatasetFeatures } from '../policies/features.js';
 import { type PolicyConfig, policyDeltaIndices } from '../policies/registry.js';
 
 /** What of a dataset to open. */
-export type DatasetChoice = Pick<DatasetConfig, 'repo_id' | 'root' | 'episodes' | 'exclude_episodes'>;
+export type DatasetChoice = Pick<DatasetConfig, 'repo_id' | 'root' | 'episodes' | 'exclude_episodes'> &
+  Partial<Pick<DatasetConfig, 'revision'>>;
 
-/** The folder a dataset lies in: `root`, else `$HF_LEROBOT_HOME/<repo_id>` (default `~/.cache/huggingface/lerobot`). */
+/** The folder a dataset lies in: `root`, else where LeRobot caches downloads (`$HF_LEROBOT_HOME/<repo_id>`). */
 export function datasetFolder(choice: DatasetChoice): string {
-  if (choice.root !== null) return choice.root;
-  const cache = process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface');
-  return join(process.env.HF_LEROBOT_HOME ?? join(cache, 'lerobot'), choice.repo_id);
+  return choice.root ?? datasetCacheFolder(choice.repo_id);
+}
+
+/**
+ * Brings a dataset without a folder of its own from the Hugging Face Hub, or makes sure that what is needed of it is here. Does
+ * nothing where `root` says where it lies.
+ *
+ * @param cameras dataset keys of the cameras to bring. Default: all
+ * @throws CraftError as {@link downloadDataset}
+ */
+export async function fetchDataset(
+  choice: DatasetChoice,
+  cameras: readonly string[] | undefined,
+  onInfo: (line: string) => void,
+  onWarning: (line: string) => void,
+): Promise<void> {
+  if (choice.root !== null) return;
+  let announced = false;
+  await downloadDataset({
+    repoId: choice.repo_id,
+    revision: choice.revision ?? undefined,
+    episodes: choice.episodes ?? undefined,
+    excludeEpisodes: choice.exclude_episodes ?? undefined,
+    cameras,
+    onProgress: () => {
+      if (!announced)
+        onInfo(`downloading ${choice.repo_id} from the Hugging Face Hub into ${datasetFolder(choice)}`);
+      announced = true;
+    },
+    onWarning,
+  });
 }
 
 /**
@@ -34,11 +62,14 @@ export async function openPolicyDataset(
   const root = datasetFolder(choice);
   const metadata = await LeRobotDatasetMetadata.load(root);
   withDatasetFeatures(policy, renamedFeatures(metadata, renameMap), root);
+  const inputs = Object.keys(policy.input_features).filter(
+    (key) => policy.input_features[key]!.type !== 'VISUAL',
+  );
   const outputs = Object.keys(policy.output_features);
   const deltas = policyDeltaIndices(policy);
   const window = (indices: number[] | null) => indices?.map((index) => index / metadata.fps);
   const windows = [
-    ...Object.keys(policy.input_features).map((key) => [key, window(deltas.observation)] as const),
+    ...inputs.map((key) => [key, window(deltas.observation)] as const),
     ...outputs.map((key) => [key, window(deltas.action)] as const),
   ].filter((entry): entry is readonly [string, number[]] => entry[1] !== undefined);
   return LeRobotDataset.open({
@@ -47,7 +78,7 @@ export async function openPolicyDataset(
     episodes: chosenEpisodes(choice, metadata),
     deltaTimestamps: Object.fromEntries(windows),
     renameMap: renameRequired ? renameMap : presentIn(metadata, renameMap),
-    keys: [...Object.keys(policy.input_features), ...outputs],
+    keys: [...inputs, ...outputs],
     toleranceS,
   });
 }

@@ -6,6 +6,8 @@ import type { LeRobotDataset } from '../datasets/dataset.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { RandomSampler } from '../datasets/samplers.js';
+import { imagenetStats } from '../images/index.js';
+import { FrameLoader } from '../loader/index.js';
 import { makePolicy } from '../policies/factory.js';
 import { withDatasetFeatures } from '../policies/features.js';
 import { findPolicyDir } from '../policies/load-config.js';
@@ -17,15 +19,23 @@ import {
   makeProcessors,
   type PolicyProcessors,
   resolveDevice,
+  type StatTensors,
   statTensors,
 } from '../processors/index.js';
 import { BaselineStrategy } from './baseline.js';
+import { CameraBatches, cameraSizes } from './camera-batches.js';
 import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
-import { DataStream } from './data-stream.js';
+import { DataStream, type StreamCameras } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
 import { MetricsLog } from './metrics-log.js';
 import { normalizationDrift } from './normalization-drift.js';
-import { type DatasetChoice, datasetFolder, openPolicyDataset, renamedFeatures } from './open-data.js';
+import {
+  type DatasetChoice,
+  datasetFolder,
+  fetchDataset,
+  openPolicyDataset,
+  renamedFeatures,
+} from './open-data.js';
 import { Optimization } from './optimization.js';
 import type { UpdateStrategy } from './strategy.js';
 
@@ -67,6 +77,7 @@ export async function prepareTraining(
   if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) refuseUsedOutput(given.output_dir);
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
+  await fetchDataset(given.dataset, wantedCameras(given), onInfo, onWarning);
   const config = { ...given, policy: await withFeatures(given) };
   const open = (choice: DatasetChoice, renameRequired: boolean) =>
     openPolicyDataset(choice, config.policy, config.rename_map, config.tolerance_s, renameRequired);
@@ -74,7 +85,12 @@ export async function prepareTraining(
   const used = Object.keys({ ...config.policy.input_features, ...config.policy.output_features });
   for (const line of formatFeatureTable(featureTable(dataset, used))) onInfo(line);
   const fresh = source === null || (resumeFrom === null && config.normalization_stats === 'dataset');
-  const { policy, processors } = buildPolicy(config.policy, source, fresh ? dataset : null);
+  const { policy, processors } = buildPolicy(
+    config.policy,
+    source,
+    fresh ? dataset : null,
+    config.dataset.use_imagenet_stats,
+  );
   if (resumeFrom === null && !fresh) {
     const features = { ...config.policy.input_features, ...config.policy.output_features };
     for (const line of normalizationDrift(processors.preprocessor, features, dataset.stats)) onWarning(line);
@@ -85,23 +101,29 @@ export async function prepareTraining(
       `${optimization.parameters.entries.reduce((sum, entry) => sum + entry.length, 0)} trainable parameters on ` +
       `${optimization.parameters.data.device}`,
   );
+  const streams: DataStream[] = [];
+  const stream = (source: LeRobotDataset, batchSize: number, seed: number) => {
+    const made = new DataStream(
+      source,
+      new RandomSampler(source, { seed }),
+      batchSize,
+      (batch) => processors.preprocess(batch),
+      streamCameras(source, config, seed),
+    );
+    streams.push(made);
+    return made;
+  };
   const strategy = await makeStrategy({
     config,
     policy,
     optimization,
     openStream: async (choice, batchSize, seed) => {
+      await fetchDataset(choice, wantedCameras(given), onInfo, onWarning);
       const other = await open(choice, false);
-      return new DataStream(other, new RandomSampler(other, { seed }), batchSize, (batch) =>
-        processors.preprocess(batch),
-      );
+      return stream(other, batchSize, seed);
     },
   });
-  const data = new DataStream(
-    dataset,
-    new RandomSampler(dataset, { seed: config.seed }),
-    config.batch_size,
-    (batch) => processors.preprocess(batch),
-  );
+  const data = stream(dataset, config.batch_size, config.seed);
   const run: TrainingRun = {
     config,
     policy,
@@ -111,6 +133,9 @@ export async function prepareTraining(
     data,
     metrics: new MetricsLog(config.output_dir, data.batchSize, data.sampler.length),
     startStep: 0,
+    close: async () => {
+      await Promise.all(streams.map((one) => one.close()));
+    },
     extraFiles: options.extraFiles,
   };
   if (resumeFrom !== null) run.startStep = restoreTrainingState(run, resumeFrom);
@@ -137,7 +162,31 @@ async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
     config.policy,
     renamedFeatures(metadata, config.rename_map),
     datasetFolder(config.dataset),
+    { cameras: config.dataset.cameras ?? undefined, imageSize: config.dataset.image_size ?? undefined },
   );
+}
+
+// What has to be downloaded: the policy's cameras, or those a new policy is to see.
+function wantedCameras({ policy, dataset, rename_map: renameMap }: TrainConfig): string[] | undefined {
+  const known = Object.entries(policy.input_features);
+  const keys =
+    known.length > 0
+      ? known.filter(([, { type }]) => type === 'VISUAL').map(([key]) => key)
+      : dataset.cameras;
+  if (keys === null) return undefined;
+  return keys.map((key) => Object.keys(renameMap).find((own) => renameMap[own] === key) ?? key);
+}
+
+function streamCameras(dataset: LeRobotDataset, config: TrainConfig, seed: number): StreamCameras | null {
+  const batches = new CameraBatches(config.policy.input_features, config.dataset.image_transforms, seed);
+  if (batches.cameras.length === 0) return null;
+  const loader = new FrameLoader(dataset, {
+    cameras: batches.cameras,
+    numWorkers: config.num_workers,
+    toleranceS: config.tolerance_s,
+    frameCache: config.dataset.frame_cache,
+  });
+  return { loader, batches };
 }
 
 // `dataset`: where statistics are taken from; null keeps the checkpoint's own.
@@ -145,9 +194,10 @@ function buildPolicy(
   config: PolicyConfig,
   source: string | null,
   dataset: LeRobotDataset | null,
+  useImagenetStats: boolean,
 ): { policy: Policy; processors: PolicyProcessors } {
   const device = resolveDevice(config.device);
-  const stats = dataset === null ? undefined : statTensors(dataset.stats);
+  const stats = dataset === null ? undefined : normalizationStats(config, dataset, useImagenetStats);
   if (source === null) {
     const processors = makeProcessors(config, stats ?? new Map(), { where: dataset?.metadata.root });
     return { policy: makePolicy(config).to({ device }), processors };
@@ -155,4 +205,15 @@ function buildPolicy(
   const dir = findPolicyDir(source);
   const processors = loadProcessors(dir, config, { device, stats });
   return { policy: loadPolicy(dir, config).to({ device }), processors };
+}
+
+// Image backbones are pretrained with ImageNet's statistics, so these take the place of the dataset's.
+function normalizationStats(
+  config: PolicyConfig,
+  dataset: LeRobotDataset,
+  useImagenetStats: boolean,
+): StatTensors {
+  const stats = statTensors(dataset.stats);
+  const cameras = [...cameraSizes(config.input_features).keys()];
+  return useImagenetStats ? new Map([...stats, ...imagenetStats(cameras)]) : stats;
 }

@@ -22,6 +22,7 @@ export const RESUME_RULES: ResumeRules = {
     'num_workers',
     'use_policy_training_preset',
     'dataset.root',
+    'dataset.frame_cache',
     'policy.pretrained_path',
     'policy.repo_id',
     'policy.push_to_hub',

@@ -28,7 +28,9 @@ export interface UpdateStrategy {
    *
    * @returns lines for people, warnings included
    */
-  begin(step: number): string[];
+  begin(step: number): Promise<string[]>;
+  /** Waits for what `update(step, …)` needs besides the task batch (batches of its own). */
+  ready(step: number): Promise<void>;
   /**
    * One optimiser step.
    *
@@ -41,5 +43,5 @@ export interface UpdateStrategy {
   /** Restores what `stateFiles` gave; `read` returns null where a file is absent. @throws CraftError naming a missing one */
   restore(read: (name: string) => string | null): void;
   /** Lines for the end of a run; none by default. */
-  summary(): string[];
+  summary(): Promise<string[]>;
 }

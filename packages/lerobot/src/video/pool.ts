@@ -2,6 +2,7 @@ import { stampVideo } from './errors.js';
 import type { CachedVideo, FrameCache, VideoDescription } from './frame-cache.js';
 import { Lru } from './lru.js';
 import { type FramesOptions, VideoReader } from './reader.js';
+import type { StopGate } from './stop-gate.js';
 import { framesNear } from './timestamps.js';
 
 export interface VideoPoolOptions {
@@ -11,6 +12,8 @@ export interface VideoPoolOptions {
   threads?: number;
   /** Where decoded frames are kept. Default: nowhere. The pool closes it. */
   cache?: FrameCache;
+  /** For a pool in a worker that may be ended while it reads. */
+  gate?: StopGate;
 }
 
 /** Frames of a video. */
@@ -34,6 +37,7 @@ export class VideoPool {
   readonly #readers: Lru<VideoReader>;
   readonly #threads: number;
   readonly #cache: FrameCache | undefined;
+  readonly #gate: StopGate | undefined;
   /** Work is done in the order of the calls: a reader in use is never closed for another's sake. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -41,6 +45,7 @@ export class VideoPool {
     this.#readers = new Lru(Math.max(1, options.maxOpen ?? 32), (reader) => reader.close());
     this.#threads = options.threads ?? 1;
     this.#cache = options.cache;
+    this.#gate = options.gate;
   }
 
   /** Videos now open. */
@@ -95,7 +100,8 @@ export class VideoPool {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
+    const gate = this.#gate;
+    const result = this.#turn.then(gate === undefined ? work : () => gate.run(work));
     this.#turn = result.catch(() => {});
     return result;
   }

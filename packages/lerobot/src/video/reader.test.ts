@@ -86,3 +86,20 @@ describe.each(Object.entries(clips))('%s', (name, clip) => {
     expect(numbers(video, video.framesByNumber(all))).toEqual(all);
   });
 });
+
+// Luma 16 (frame 0 is all black), U 110, V 150; red, green and blue by the matrices of BT.601 and BT.709, limited range.
+const chroma: [number, number] = [110, 150];
+it.each([
+  ['untagged', {}, [35, 0, 0]],
+  ['BT.709', { colorspace: 'bt709', color_range: 'tv' }, [39, 0, 0]],
+  ['BT.601', { colorspace: 'smpte170m', color_range: 'tv' }, [35, 0, 0]],
+  ['full range', { colorspace: 'smpte170m', color_range: 'pc' }, [47, 6, 0]],
+] as const)('converts by the colours that the file is tagged with: %s', async (name, options, expected) => {
+  const path = join(folder, `colours ${name}.mp4`);
+  await writeClip(path, { frames: 2, chroma, options: { ...options, crf: '1' } });
+  using video = await VideoReader.open(path);
+  const rgb = video.framesByNumber([0]);
+  const middle = (video.height / 2) * video.width * 3 + 150;
+  for (const [i, value] of expected.entries())
+    expect(Math.abs(rgb[middle + i]! - value)).toBeLessThanOrEqual(2);
+});

@@ -182,6 +182,15 @@ const provoked: Record<
       }),
     { episode: 1, file: data, message: '3 rows, meta/episodes says 4' },
   ],
+  ROWS_UNLISTED: [
+    () => makeDataset([3, 4]),
+    (root) =>
+      editTable(join(root, data), (table) => {
+        for (const [name, column] of table)
+          table.set(name, { ...column, values: [...column.values, ...column.values.slice(0, 2)] });
+      }),
+    { severity: 'warning', file: data, message: /^2 rows at the end belong to no episode/ },
+  ],
   EPISODE_INDEX: [
     () => makeDataset([3, 2]),
     (root) => editColumn(join(root, data), 'episode_index', (v, row) => (row === 4 ? 9n : v)),

@@ -25,6 +25,7 @@ export const findingCodes = {
   COLUMN_TYPE: 'error',
   COLUMN_VALUES: 'error',
   ROW_COUNT: 'error',
+  ROWS_UNLISTED: 'warning',
   EPISODE_INDEX: 'error',
   FRAME_INDEX: 'error',
   INDEX: 'error',

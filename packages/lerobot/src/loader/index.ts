@@ -1,0 +1,1 @@
+export { FrameLoader, type FrameLoaderOptions, type LoadedFrames } from './frame-loader.js';

@@ -1,0 +1,104 @@
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { CraftError } from '@craft-ft/torch/errors';
+import { StopGate } from '../video/stop-gate.js';
+import { FrameDecoder, shareOut } from './frame-decoder.js';
+import type { DecoderSettings, FrameReply, FrameRequest, FrameTask } from './frame-task.js';
+
+/** Tasks of one batch and camera, to be decoded into one buffer. */
+export type FrameJob = Omit<FrameRequest, 'id'>;
+
+interface Waiting {
+  resolve(): void;
+  reject(error: CraftError): void;
+  worker: number;
+}
+
+// Tests run the sources, which a worker thread cannot load: they use the built file.
+function workerEntry(): URL {
+  const beside = new URL('./frame-worker.js', import.meta.url);
+  return existsSync(beside) ? beside : new URL('../../dist/loader/frame-worker.js', import.meta.url);
+}
+
+/**
+ * Decodes frames in worker threads (or, with none, in this one). A job is shared out to all workers; which worker does what changes
+ * nothing in the result. A worker that fails or dies fails the jobs it had, never leaves them waiting.
+ */
+export class FrameWorkers {
+  readonly #workers: Worker[] = [];
+  readonly #load: number[] = [];
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #own: FrameDecoder | null;
+  readonly #gate = new StopGate();
+  // Ending the process while a worker is inside FFmpeg would abort it.
+  readonly #onExit = () => void this.#gate.close();
+  #next = 0;
+  #failed: CraftError | null = null;
+
+  /** @param count worker threads; 0 decodes in the calling thread */
+  constructor(count: number, settings: DecoderSettings) {
+    this.#own = count === 0 ? new FrameDecoder(settings) : null;
+    if (count > 0) process.on('exit', this.#onExit);
+    for (let i = 0; i < count; i++) this.#start(i, { ...settings, gate: this.#gate.memory });
+  }
+
+  #start(index: number, settings: DecoderSettings): void {
+    const worker = new Worker(workerEntry(), { workerData: settings });
+    worker.on('message', (reply: FrameReply) => this.#settle(reply));
+    worker.on('error', (error) => this.#fail(index, error instanceof Error ? error.message : String(error)));
+    worker.on('exit', (code) => {
+      if (code !== 0) this.#fail(index, `it ended with code ${code}`);
+    });
+    // Idle workers must not keep the process alive.
+    worker.unref();
+    this.#workers.push(worker);
+    this.#load.push(0);
+  }
+
+  /** Resolves when every frame is in the job's buffer. @throws CraftError naming file and time, `LOADER_WORKER` */
+  async decode(job: FrameJob): Promise<void> {
+    if (this.#own !== null) return this.#own.run({ ...job, id: 0 });
+    const shares = shareOut(job.tasks, this.#workers.length);
+    await Promise.all(shares.map((tasks) => this.#send(job, tasks)));
+  }
+
+  #send(job: FrameJob, tasks: FrameTask[]): Promise<void> {
+    if (this.#failed !== null) return Promise.reject(this.#failed);
+    const worker = this.#load.indexOf(Math.min(...this.#load));
+    const id = this.#next++;
+    this.#load[worker]!++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, worker });
+      this.#workers[worker]!.ref();
+      this.#workers[worker]!.postMessage({ ...job, tasks, id } satisfies FrameRequest);
+    });
+  }
+
+  #settle({ id, error }: FrameReply): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(id);
+    if (--this.#load[waiting.worker]! === 0) this.#workers[waiting.worker]!.unref();
+    if (error === undefined) waiting.resolve();
+    else waiting.reject(new CraftError(error.code, error.message));
+  }
+
+  #fail(worker: number, reason: string): void {
+    this.#failed ??= new CraftError('LOADER_WORKER', `a worker that decodes camera frames died: ${reason}`);
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.worker !== worker) continue;
+      this.#waiting.delete(id);
+      waiting.reject(this.#failed);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#own?.close();
+    const workers = this.#workers.splice(0);
+    if (workers.length === 0) return;
+    process.off('exit', this.#onExit);
+    this.#gate.close();
+    for (const worker of workers) worker.removeAllListeners('exit');
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}
