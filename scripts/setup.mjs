@@ -64,7 +64,11 @@ async function installPackages() {
   // Versions are those of package-lock.json. `npm ci` would first delete what running programs are using, and refuse
   // a lock that leaves out a platform's optional package.
   await step('Installing npm packages', () =>
-    run('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'], { cwd: root }),
+    run('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'], {
+      cwd: root,
+      // node-av brings FFmpeg as a library; its script would also fetch the program, which nothing here uses.
+      env: { ...process.env, SKIP_FFMPEG: 'true' },
+    }),
   );
 }
 

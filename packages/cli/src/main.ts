@@ -27,6 +27,10 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     about: 'check, show, convert, merge, split and mend datasets (craft dataset --help lists the commands)',
     load: async () => (await import('./commands/dataset.js')).datasetCommand,
   },
+  push: {
+    about: 'upload a dataset or a policy to the Hugging Face Hub',
+    load: async () => (await import('./commands/push.js')).pushCommand,
+  },
   quickstart: {
     about: 'make a small dataset and train on it, to see everything work',
     load: async () => (await import('./commands/quickstart.js')).quickstartCommand,

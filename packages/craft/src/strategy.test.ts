@@ -39,9 +39,9 @@ describe.skipIf(golden === null)('20 steps of CRaFT on ACT equal the original on
   const runs = Object.entries(golden?.trace.runs ?? {}).filter(([run]) => run.startsWith('craft'));
   expect(runs.map(([run]) => run)).toHaveLength(golden === null ? 0 : 4);
 
-  test.each(runs)('%s', (run, steps) => {
+  test.each(runs)('%s', async (run, steps) => {
     const { strategy, policy, step } = setUp(run);
-    scope(() => strategy.begin());
+    await strategy.begin();
     let lambda = golden!.trace.hyperparameters.initial_lambda;
     for (const expected of steps) {
       const { loss, gradNorm, metrics, latest } = step(expected.step);
@@ -80,7 +80,7 @@ describe.skipIf(golden === null)('20 steps of CRaFT on ACT equal the original on
 describe.skipIf(golden === null)('state', () => {
   const run = 'craft_raw_dot_every';
 
-  test('measuring the retention loss draws no random number', () => {
+  test('measuring the retention loss draws no random number', async () => {
     const { strategy, policy } = setUp(run);
     const forward = policy.forward.bind(policy);
     policy.forward = (batch) => {
@@ -88,22 +88,22 @@ describe.skipIf(golden === null)('state', () => {
       return forward(batch);
     };
     const before = getRngState().tolist();
-    scope(() => strategy.begin());
-    strategy.summary();
+    await strategy.begin();
+    await strategy.summary();
     expect(getRngState().tolist()).toEqual(before);
   });
 
-  test('relative ε multiplies the loss before the first step', () => {
+  test('relative ε multiplies the loss before the first step', async () => {
     const { strategy, step } = setUp(run, { epsilon_mode: 'relative', epsilon_start: 2, epsilon_end: 1 });
-    scope(() => strategy.begin());
+    await strategy.begin();
     const { start_retention_loss: start } = JSON.parse(strategy.stateFiles().get('craft_state.json')!);
     expect(start).toBeGreaterThan(0.1);
     expect(step(0).latest!.epsilon).toBeCloseTo(2 * start, 12);
   });
 
-  test('is restored exactly', () => {
+  test('is restored exactly', async () => {
     const one = setUp(run);
-    scope(() => one.strategy.begin());
+    await one.strategy.begin();
     for (let i = 0; i < 7; i++) one.step(i);
     const files = one.strategy.stateFiles();
     expect([...files.keys()]).toEqual(['craft_state.json', 'lambda_history.csv']);
@@ -113,7 +113,7 @@ describe.skipIf(golden === null)('state', () => {
     expect(two.history).toEqual(one.strategy.history);
     expect(two.stateFiles()).toEqual(files);
     // Nothing is measured again: the constraint refers to the start of the whole run.
-    scope(() => two.begin());
+    await two.begin();
     expect(two.stateFiles()).toEqual(files);
   });
 

@@ -48,6 +48,7 @@ export const imageTransformsConfigSchema = z.strictObject({
         'The transforms to draw from, without replacement and in proportion to their weights (0: never). type is ' +
         'ColorJitter, SharpnessJitter, RandomAffine or Identity, kwargs are the ranges of its parameters as in torchvision.',
       typeText: '{name: {weight, type, kwargs}}',
+      defaultText: "LeRobot's six: brightness, contrast, saturation, hue, sharpness, affine",
     }),
 });
 export type ImageTransformsConfig = z.infer<typeof imageTransformsConfigSchema>;

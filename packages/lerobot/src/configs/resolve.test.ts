@@ -116,7 +116,7 @@ test("LeRobot's own train_config.json is read; what cannot matter is reported, w
       streaming: false,
       eval_split: 0.0,
       video_backend: 'torchcodec',
-      image_transforms: { enable: false, max_num_transforms: 3, tfs: { hue: { weight: 1, kwargs: {} } } },
+      image_transforms: { enable: false, max_num_transforms: 3 },
     },
     env: null,
     reward_model: null,

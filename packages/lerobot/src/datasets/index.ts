@@ -20,6 +20,8 @@ export {
 } from './indices.js';
 export { bookkeepingKeys, type DatasetInfo, type FeatureInfo, isBookkeeping } from './info.js';
 export { type EpisodeRecord, LeRobotDatasetMetadata, type VideoSegment } from './metadata.js';
+export { type MixtureMember, MultiDataset } from './mixture.js';
+export { MixtureSampler, type MixtureSamplerOptions } from './mixture-sampler.js';
 export type { RenameMap } from './rename.js';
 export {
   EpisodeAwareSampler,
@@ -35,5 +37,6 @@ export {
   type QuantileName,
   quantileNames,
 } from './stats.js';
+export { StreamingDataset, type StreamingDatasetOptions } from './streaming.js';
 export { deltaOffsets } from './windows.js';
 export { type Frame, LeRobotDatasetWriter, type LeRobotDatasetWriterOptions } from './writer.js';

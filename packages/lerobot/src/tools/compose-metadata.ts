@@ -7,13 +7,13 @@ import type { OnWarning } from '../datasets/files.js';
 import type { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { fileSchema, isVisual } from '../datasets/parquet-schema.js';
 import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../datasets/stats.js';
-import { episodeColumns } from '../datasets/write-episodes.js';
+import { episodeColumns, nest } from '../datasets/write-episodes.js';
 import { dataPath, MetadataFiles, videoPath, type WrittenEpisode } from '../datasets/write-metadata.js';
 import type { ComposeOptions } from './compose.js';
 import type { PlacedVideos } from './compose-videos.js';
 import { readEpisodeStats } from './episode-stats.js';
 import type { SourceEpisode } from './read-episodes.js';
-import { nested, readTable, type TableColumn, writeTable } from './table.js';
+import { readTable, type TableColumn, writeTable } from './table.js';
 
 /**
  * Writes meta/ for everything but cameras: the recorder's own code writes tasks, statistics and info.json, as for the last of the
@@ -173,7 +173,7 @@ function columnsOf(key: string, sets: readonly DatasetStats[]): [string, TableCo
     {
       dtype: 'float64',
       depth: of[0]!.shape.length,
-      values: of.map((stats) => nested(stats[name as 'min'], stats.shape)),
+      values: of.map((stats) => nest(stats[name as 'min'], stats.shape)),
     },
   ]);
   columns.splice(4, 0, [
@@ -186,7 +186,7 @@ function columnsOf(key: string, sets: readonly DatasetStats[]): [string, TableCo
 /** Statistics of one feature as stats.json has them. */
 export function statsJson({ shape, count, ...values }: FeatureStats): Record<string, unknown> {
   const { min, max, mean, std, ...quantiles } = values;
-  const lists = Object.entries({ min, max, mean, std }).map(([name, list]) => [name, nested(list, shape)]);
-  const rest = Object.entries(quantiles).map(([name, list]) => [name, nested(list, shape)]);
+  const lists = Object.entries({ min, max, mean, std }).map(([name, list]) => [name, nest(list, shape)]);
+  const rest = Object.entries(quantiles).map(([name, list]) => [name, nest(list, shape)]);
   return Object.fromEntries([...lists, ['count', [count]], ...rest]);
 }

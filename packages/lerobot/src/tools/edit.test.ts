@@ -19,6 +19,7 @@ import { VideoReader } from '../video/index.js';
 import { examineDataset } from './doctor/doctor.js';
 import { convertDataset, deleteEpisodes, mergeDatasets, splitDataset } from './edit.js';
 import { readEpisodes } from './read-episodes.js';
+import { readTable } from './table.js';
 
 const fps = 10;
 const camera = 'observation.images.top';
@@ -91,6 +92,15 @@ describe('convert', () => {
     expect((await filmed(output))[1]![0]).toBe(100);
   });
 
+  it('begins a new data file at the size limit', async () => {
+    const source = makeDataset([4, 6, 5]);
+    const output = temporaryFolder();
+    await convertDataset(source, output, { dataFilesSizeInMb: 0.0001 });
+    expect(await contents(output)).toEqual(await contents(source));
+    const { episodes } = await LeRobotDatasetMetadata.load(output);
+    expect(episodes.map(({ dataFile }) => dataFile)).toEqual([0, 1, 2]);
+  });
+
   it('refuses what would lose something, and leaves no folder behind', async () => {
     const output = temporaryFolder();
     const missing = makeV21Dataset([3]);
@@ -122,6 +132,21 @@ describe('convert', () => {
         expect(value).toBeCloseTo(old.stats.action![name][i]!, 5);
       });
     }
+    const so101 = sharedPath('data', 'so101_orange_cube_v3');
+    const types = async (root: string, key: string, also: string): Promise<Record<string, unknown>> => {
+      const table = await readTable(join(root, 'meta/episodes/chunk-000/file-000.parquet'));
+      return Object.fromEntries(
+        [...table].flatMap(([name, { dtype, depth }]) =>
+          // The source of 2.1 has no quantiles of cameras; so101 has a second camera.
+          (name.includes(key) && /\/q\d\d$/.test(name)) || name.includes(also)
+            ? []
+            : [[name.replace(key, 'camera'), [dtype, depth]]],
+        ),
+      );
+    };
+    expect(await types(output, 'observation.images.cam_high', 'none')).toEqual(
+      await types(so101, 'observation.images.front', 'observation.images.top'),
+    );
     expect(dataset.stats['observation.images.cam_high']).toEqual(old.stats['observation.images.cam_high']);
   });
 });

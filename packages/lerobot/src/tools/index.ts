@@ -12,6 +12,6 @@ export {
   type SplitPart,
   splitDataset,
 } from './edit.js';
-export type { ProbedVideo, VideoProbe } from './probe-video.js';
+export { decodeVideo, type ProbedVideo, probeVideo, type VideoProbe } from './probe-video.js';
 export { recomputeStats } from './recompute-stats.js';
 export { sparkline } from './sparkline.js';

@@ -5,11 +5,12 @@ import { columnDType } from '../datasets/dtypes.js';
 import { type OnWarning, parseJson, parseJsonLines, readTextIfPresent } from '../datasets/files.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { aggregateStats, type DatasetStats } from '../datasets/stats.js';
+import { nest } from '../datasets/write-episodes.js';
 import { keepOriginal, replaceFile } from './backup.js';
 import { statsJson } from './compose-metadata.js';
 import { episodesFiles } from './episode-stats.js';
 import { readEpisodes } from './read-episodes.js';
-import { nested, readTable, type TableColumn, writeTable } from './table.js';
+import { readTable, type TableColumn, writeTable } from './table.js';
 
 /**
  * Computes the statistics of every numeric feature from the data, by LeRobot's definitions, and writes them where the format
@@ -86,7 +87,7 @@ async function writeEpisodes(path: string, sets: ReadonlyMap<number, DatasetStat
       const column = `stats/${key}/${name}`;
       // LeRobot keeps the extremes of integers as integers.
       const dtype = name === 'count' ? 'int64' : (table.get(column)?.dtype ?? 'float64');
-      const values = of.map((stats) => (name === 'count' ? [stats.count] : nested(stats[name]!, shape)));
+      const values = of.map((stats) => (name === 'count' ? [stats.count] : nest(stats[name]!, shape)));
       fresh.set(column, { dtype, depth: name === 'count' ? 1 : shape.length, values });
     }
   }

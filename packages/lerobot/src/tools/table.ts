@@ -48,11 +48,3 @@ function convert(value: unknown, dtype: string): unknown {
   }
   return typeof value === 'bigint' ? Number(value) : value;
 }
-
-/** A flat row-major array as nested lists of a shape. */
-export function nested(values: readonly number[], shape: readonly number[]): unknown {
-  const [size, ...rest] = shape;
-  if (size === undefined) return values[0];
-  const step = values.length / size;
-  return Array.from({ length: size }, (_, i) => nested(values.slice(i * step, (i + 1) * step), rest));
-}

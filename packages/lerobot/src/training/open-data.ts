@@ -1,3 +1,4 @@
+import { CraftError } from '@craft-ft/torch/errors';
 import type { DatasetConfig } from '../configs/dataset.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
@@ -29,20 +30,27 @@ export async function fetchDataset(
   onWarning: (line: string) => void,
 ): Promise<void> {
   if (choice.root !== null) return;
+  const folder = datasetFolder(choice);
   let announced = false;
-  await downloadDataset({
-    repoId: choice.repo_id,
-    revision: choice.revision ?? undefined,
-    episodes: choice.episodes ?? undefined,
-    excludeEpisodes: choice.exclude_episodes ?? undefined,
-    cameras,
-    onProgress: () => {
-      if (!announced)
-        onInfo(`downloading ${choice.repo_id} from the Hugging Face Hub into ${datasetFolder(choice)}`);
-      announced = true;
-    },
-    onWarning,
-  });
+  const onProgress = () => {
+    if (!announced) onInfo(`downloading ${choice.repo_id} from the Hugging Face Hub into ${folder}`);
+    announced = true;
+  };
+  try {
+    await downloadDataset({
+      repoId: choice.repo_id,
+      revision: choice.revision ?? undefined,
+      episodes: choice.episodes ?? undefined,
+      excludeEpisodes: choice.exclude_episodes ?? undefined,
+      cameras,
+      onProgress,
+      onWarning,
+    });
+  } catch (error) {
+    if (!(error instanceof CraftError) || error.code !== 'HUB_UNREACHABLE') throw error;
+    const where = `dataset ${choice.repo_id} is not complete in ${folder} (--dataset.root names another folder)`;
+    throw new CraftError(error.code, `${where}, and ${error.message}`, { cause: error });
+  }
 }
 
 /**

@@ -26,13 +26,21 @@ export const doctor = datasetCommand({
       .positive()
       .default(1e-4)
       .describe('Largest distance of a timestamp or video frame from its time, seconds.'),
+    decode: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Decode every video frame too: finds damage inside a frame, takes minutes instead of seconds.',
+      ),
     ...jsonField,
   }),
   validate: validateSource,
   run: async (config, output) => {
-    const { examineDataset, exitCode, fixDataset } = await import('@craft-ft/lerobot/tools');
+    const { decodeVideo, examineDataset, exitCode, fixDataset, probeVideo } = await import(
+      '@craft-ft/lerobot/tools'
+    );
     const root = await sourceFolder(config);
-    const options = { toleranceS: config.tolerance_s };
+    const options = { toleranceS: config.tolerance_s, probe: config.decode ? decodeVideo : probeVideo };
     let examination = await examineDataset(root, options);
     if (config.fix) {
       const { done, failed } = await fixDataset(examination);

@@ -219,18 +219,20 @@ describe('features of a dataset', () => {
     timestamp: { dtype: 'float32', shape: [1], names: null },
   };
 
-  test('fill an empty configuration, without cameras', () => {
-    const policy = makePolicy(configure({ input_features: {}, output_features: {} }), { features: sources });
-    expect(policy.config.input_features).toEqual({
+  test('fill an empty configuration, without cameras where none are wanted', () => {
+    const empty = configure({ input_features: {}, output_features: {} });
+    const filled = withDatasetFeatures(empty, sources, 'the dataset', { cameras: [] });
+    expect(filled.input_features).toEqual({
       'observation.state': { type: 'STATE', shape: [6] },
       'observation.environment_state': { type: 'ENV', shape: [2] },
     });
-    expect(policy.config.output_features).toEqual({ action: { type: 'ACTION', shape: [4] } });
+    expect(filled.output_features).toEqual({ action: { type: 'ACTION', shape: [4] } });
   });
 
   test('cameras are channels first, whatever the dataset says', () => {
-    const { inputs } = datasetPolicyFeatures(sources, { cameras: true });
-    expect(inputs['observation.images.top']).toEqual({ type: 'VISUAL', shape: [3, 480, 640] });
+    const seen = (options = {}) => datasetPolicyFeatures(sources, options).inputs['observation.images.top'];
+    expect(seen()).toEqual({ type: 'VISUAL', shape: [3, 480, 640] });
+    expect(seen({ imageSize: [240, 320] })).toEqual({ type: 'VISUAL', shape: [3, 240, 320] });
   });
 
   test('must fit what the configuration says; every difference is named', () => {

@@ -70,13 +70,14 @@ async function checkFile(
     }
     if (!checkRowCounts(rows, file.rows, columns.get('episode_index'))) return false;
     checkBookkeeping(rows, columns, toleranceS);
-    for (const [key, column] of columns) ranges.add(key, column);
+    const listed = episodes.reduce((sum, { length }) => sum + length, 0);
+    for (const [key, column] of columns) ranges.add(key, column, listed);
     for (const key of keys) {
       if (columns.has(key)) continue;
       const column = await readColumn(file, key, metadata.features[key]!, rows);
       if (column === undefined) continue;
       checkFinite(rows, key, column);
-      ranges.add(key, column);
+      ranges.add(key, column, listed);
     }
     return true;
   } catch (error) {

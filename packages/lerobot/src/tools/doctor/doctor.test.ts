@@ -1,22 +1,14 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sharedPath } from '../../../../torch/test/shared.js';
 import { editJson, makeDataset, makeV21Dataset, temporaryFolder } from '../../../test/datasets.js';
 import { writeClip } from '../../../test/video.js';
 import { convertDataset } from '../edit.js';
+import { decodeVideo, probeVideo, type VideoProbe } from '../probe-video.js';
 import { readTable, type TableColumn, writeTable } from '../table.js';
 import { examineDataset } from './doctor.js';
 import { exitCode, type Finding, type FindingCode, findingCodes } from './finding.js';
-import { fixDataset } from './fix.js';
 
 const camera = 'observation.images.top';
 const data = 'data/chunk-000/file-000.parquet';
@@ -81,7 +73,7 @@ const provoked: Record<
   [
     make: () => string | Promise<string>,
     harm: (root: string) => unknown,
-    expected: Partial<Finding> & { message: string | RegExp },
+    expected: Omit<Partial<Finding>, 'message'> & { message: string | RegExp },
   ]
 > = {
   METADATA_UNREADABLE: [
@@ -352,54 +344,24 @@ describe('examineDataset', () => {
     }
   });
 
+  it('decodes videos when asked to', async () => {
+    const root = await makeFilmed();
+    const path = join(root, 'videos/chunk-000', camera, 'episode_000001.mp4');
+    // With the header first, all after the word mdat is encoded frames.
+    await writeClip(path, { frames: 6, fps: 10, gop: 2, bFrames: 0, faststart: true, width: 96, height: 64 });
+    const bytes = readFileSync(path);
+    bytes.fill(0xff, bytes.indexOf('mdat') + 4);
+    writeFileSync(path, bytes);
+    const found = async (probe: VideoProbe) =>
+      (await examineDataset(root, { probe })).findings.filter(({ code }) => code === 'VIDEO_UNREADABLE');
+    expect(await found(probeVideo)).toEqual([]);
+    expect(await found(decodeVideo)).toMatchObject([{ camera, episode: 1, message: /among frames 0 to 5/ }]);
+  });
+
   it('has an exit code by severity', () => {
     const of = (...severities: Finding['severity'][]) =>
       exitCode(severities.map((severity) => ({ severity, code: 'ORPHAN', file: '', message: '' })));
     expect([of(), of('info'), of('warning', 'info'), of('error', 'warning')]).toEqual([0, 0, 3, 1]);
-  });
-});
-
-describe('fixDataset', () => {
-  it.each([
-    ['v3.0', 'meta/stats.json', makeDataset],
-    ['v2.1', 'meta/episodes_stats.jsonl', makeV21Dataset],
-  ])('%s: totals and statistics, originals kept', async (_, statsFile, make) => {
-    const root = make([4, 6]);
-    const info = readFileSync(join(root, 'meta/info.json'), 'utf8');
-    const healthy = readFileSync(join(root, statsFile), 'utf8');
-    infoJson(root, (i) => Object.assign(i, { total_frames: 1 }));
-    writeFileSync(
-      join(root, statsFile),
-      healthy.replace(/"mean": ?\[\s*-?[\d.]+/, (text) => text.replace(/-?[\d.]+$/, 'NaN')),
-    );
-    const before = await examineDataset(root);
-    expect(before.findings.map((f) => f.code)).toEqual(
-      expect.arrayContaining(['TOTALS', 'STATS_NOT_FINITE']),
-    );
-    const fixed = await fixDataset(before);
-    expect(fixed.failed).toEqual([]);
-    const after = await examineDataset(root);
-    expect(after.findings.filter((f) => f.fixable)).toEqual([]);
-    expect(JSON.parse(readFileSync(join(root, 'meta/info.json'), 'utf8'))).toEqual(JSON.parse(info));
-    expect(
-      readdirSync(join(root, 'meta'))
-        .filter((name) => name.endsWith('.bak'))
-        .sort(),
-    ).toEqual([`${statsFile.slice(5)}.bak`, 'info.json.bak'].sort());
-    if (statsFile.endsWith('.json')) {
-      expect(JSON.parse(readFileSync(join(root, statsFile), 'utf8'))).toEqual(JSON.parse(healthy));
-    }
-  });
-
-  it('says why statistics cannot be computed', async () => {
-    const root = makeV21Dataset([3, 2], [0]);
-    rmSync(join(root, 'meta/episodes_stats.jsonl'));
-    const { done, failed } = await fixDataset(await examineDataset(root));
-    expect(done).toEqual([]);
-    expect(failed).toEqual([
-      expect.stringMatching(/statistics.*episode_000001\.parquet: the file is missing/),
-    ]);
-    expect(existsSync(join(root, 'meta/episodes_stats.jsonl'))).toBe(false);
   });
 });
 

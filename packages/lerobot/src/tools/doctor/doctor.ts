@@ -13,7 +13,7 @@ import { ValueRanges } from './value-ranges.js';
 export interface DoctorOptions {
   /** Largest distance of a timestamp from frame / fps, and of a video frame from its time, seconds. Default 1e-4. */
   toleranceS?: number;
-  /** Reads a video's header and packet times. Default: {@link probeVideo}. */
+  /** Looks at a video. Default {@link probeVideo}, which decodes nothing; `decodeVideo` finds damage inside frames too. */
   probe?: VideoProbe;
 }
 
