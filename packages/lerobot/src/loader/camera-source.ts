@@ -107,7 +107,8 @@ export class CameraSource {
     if (!(bytes instanceof Uint8Array)) {
       throw new CraftError('IMAGE_INVALID', `${where}: no image bytes; record or convert the dataset again`);
     }
-    return { kind: 'image', where, bytes, slot };
+    // A copy: the bytes lie in a page of the file, all of which would be sent to the worker.
+    return { kind: 'image', where, bytes: bytes.slice(), slot };
   }
 
   #file(path: string): Promise<ArrayBuffer> {

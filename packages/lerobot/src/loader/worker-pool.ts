@@ -35,35 +35,37 @@ export class FrameWorkers {
   #next = 0;
   #failed: CraftError | null = null;
 
-  /** @param count worker threads; 0 decodes in the calling thread */
-  constructor(count: number, settings: DecoderSettings) {
+  /**
+   * @param count worker threads; 0 decodes in the calling thread
+   * @param entry what a worker runs. Default: the decoder
+   */
+  constructor(count: number, settings: DecoderSettings, entry: URL = workerEntry()) {
     this.#own = count === 0 ? new FrameDecoder(settings) : null;
     if (count > 0) process.on('exit', this.#onExit);
-    for (let i = 0; i < count; i++) this.#start(i, { ...settings, gate: this.#gate.memory });
+    for (let i = 0; i < count; i++) this.#start(i, entry, { ...settings, gate: this.#gate.memory });
   }
 
-  #start(index: number, settings: DecoderSettings): void {
-    const worker = new Worker(workerEntry(), { workerData: settings });
+  #start(index: number, entry: URL, settings: DecoderSettings): void {
+    const worker = new Worker(entry, { workerData: settings });
     worker.on('message', (reply: FrameReply) => this.#settle(reply));
     worker.on('error', (error) => this.#fail(index, error instanceof Error ? error.message : String(error)));
-    worker.on('exit', (code) => {
-      if (code !== 0) this.#fail(index, `it ended with code ${code}`);
-    });
+    // Workers never end of themselves, whatever the code.
+    worker.on('exit', (code) => this.#fail(index, `it ended with code ${code}`));
     // Idle workers must not keep the process alive.
     worker.unref();
     this.#workers.push(worker);
     this.#load.push(0);
   }
 
-  /** Resolves when every frame is in the job's buffer. @throws CraftError naming file and time, `LOADER_WORKER` */
+  /** Resolves when every frame is in the job's buffer. @throws CraftError naming file and time, `LOADER_WORKER`, `LOADER_CLOSED` */
   async decode(job: FrameJob): Promise<void> {
+    if (this.#failed !== null) throw this.#failed;
     if (this.#own !== null) return this.#own.run({ ...job, id: 0 });
     const shares = shareOut(job.tasks, this.#workers.length);
     await Promise.all(shares.map((tasks) => this.#send(job, tasks)));
   }
 
   #send(job: FrameJob, tasks: FrameTask[]): Promise<void> {
-    if (this.#failed !== null) return Promise.reject(this.#failed);
     const worker = this.#load.indexOf(Math.min(...this.#load));
     const id = this.#next++;
     this.#load[worker]!++;
@@ -84,15 +86,24 @@ export class FrameWorkers {
   }
 
   #fail(worker: number, reason: string): void {
-    this.#failed ??= new CraftError('LOADER_WORKER', `a worker that decodes camera frames died: ${reason}`);
+    this.#failed ??= new CraftError(
+      'LOADER_WORKER',
+      `a worker that decodes camera frames died: ${reason.split('\n')[0]}; try fewer by --num_workers`,
+    );
+    this.#reject(this.#failed, (waiting) => waiting.worker === worker);
+  }
+
+  #reject(error: CraftError, which: (waiting: Waiting) => boolean): void {
     for (const [id, waiting] of this.#waiting) {
-      if (waiting.worker !== worker) continue;
+      if (!which(waiting)) continue;
       this.#waiting.delete(id);
-      waiting.reject(this.#failed);
+      waiting.reject(error);
     }
   }
 
+  /** Ends the threads, after the frames they are at; jobs not done by then fail. */
   async close(): Promise<void> {
+    this.#failed ??= new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
     this.#own?.close();
     const workers = this.#workers.splice(0);
     if (workers.length === 0) return;
@@ -100,5 +111,6 @@ export class FrameWorkers {
     this.#gate.close();
     for (const worker of workers) worker.removeAllListeners('exit');
     await Promise.all(workers.map((worker) => worker.terminate()));
+    this.#reject(this.#failed, () => true);
   }
 }
