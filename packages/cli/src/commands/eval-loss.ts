@@ -60,7 +60,7 @@ export async function evalLossCommand(argv: readonly string[], output: Output): 
     (key) => config.input_features[key]!.type === 'VISUAL',
   );
   await fetchDataset(choice, cameras, (line) => output.err(`${line}\n`), warn);
-  const dataset = await openPolicyDataset(choice, config, renameMap, 1e-4);
+  const dataset = await openPolicyDataset({ choice, policy: config, renameMap, toleranceS: 1e-4 });
   const result = await evaluateLoss(policy, loadProcessors(dir, config, { device }), dataset, batchSize);
   if (json) output.out(`${JSON.stringify({ policy: dir, dataset: dataset.repoId, ...result })}\n`);
   else

@@ -27,6 +27,30 @@ export const datasetConfigSchema = z.strictObject({
       'exist, and the statistics for normalisation of a 2.1 dataset are those of these episodes.',
   ),
   exclude_episodes: episodeList.describe('Episodes to leave out of those chosen by episodes. null: none.'),
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Read the dataset file by file through a shuffle buffer of 1000 frames instead of holding its numbers in memory. The ' +
+        'order is less random; resuming is exact all the same.',
+    ),
+  mixture: z
+    .array(
+      z.strictObject({
+        repo_id: z.string().min(1),
+        root: z.string().min(1).nullable().default(null),
+        episodes: episodeList,
+        weight: z.number().gt(0).default(1),
+      }),
+    )
+    .nullable()
+    .default(null)
+    .meta({
+      description:
+        'Further datasets to train on together with this one, for joint training or replay; features must have the same shapes. ' +
+        'weight: how often each is drawn from, relative to this dataset, whose weight is 1.',
+      typeText: '[{repo_id, root, episodes, weight}] or null',
+    }),
   revision: z
     .string()
     .min(1)
@@ -75,6 +99,14 @@ export type DatasetConfig = z.infer<typeof datasetConfigSchema>;
 /** Rules between the fields of a dataset configuration. */
 export function validateDataset(config: DatasetConfig): Problem[] {
   const problems: Problem[] = validateImageTransforms(config.image_transforms);
+  if (config.streaming && config.mixture !== null) {
+    problems.push({
+      field: 'dataset.streaming',
+      found: true,
+      message: 'expected false with dataset.mixture: a mixture is loaded',
+      related: ['dataset.mixture'],
+    });
+  }
   const { episodes, exclude_episodes: excluded } = config;
   if (episodes !== null && new Set(episodes).size < episodes.length) {
     problems.push({

@@ -43,7 +43,6 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
     reason: 'policies from other packages cannot be registered',
   },
   { flag: 'dataset.repo_type', off: ['dataset'], reason: 'datasets are read from local folders' },
-  { flag: 'dataset.streaming', off: [false], reason: 'datasets are read from local folders' },
   { flag: 'dataset.eval_split', off: [0], reason: HELD_OUT },
   { flag: 'dataset.video_backend', off: 'any', reason: VIDEO },
   { flag: 'dataset.return_uint8', off: 'any', reason: VIDEO },

@@ -105,6 +105,11 @@ export class StreamingDataset {
   }
 
   /** Frames per second. */
+  /** The chosen episodes. */
+  get episodes(): readonly EpisodeRecord[] {
+    return this.#files.flat();
+  }
+
   get fps(): number {
     return this.metadata.fps;
   }

@@ -2,15 +2,38 @@ import { existsSync } from 'node:fs';
 import { CraftError } from '@craft-ft/torch/errors';
 import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import type { LeRobotDataset } from '../datasets/dataset.js';
+import type { DatasetFeature } from '../datasets/dataset.js';
 import { missingFile, readIfPresent } from '../datasets/files.js';
-import { type EpisodeSpan, type SubsetIndex, spanOfRow } from '../datasets/indices.js';
-import type { EpisodeRecord } from '../datasets/metadata.js';
+import type { EpisodeRecord, LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { imageShape } from '../policies/features.js';
 import type { FrameTask, VideoTask } from './frame-task.js';
 
 /** Parquet files with images that are kept in memory. */
 const OPEN_FILES = 2;
+
+/** What of a dataset its cameras need; a `LeRobotDataset` or `StreamingDataset` has it. */
+export interface CameraDataset {
+  readonly repoId: string;
+  readonly metadata: LeRobotDatasetMetadata;
+  readonly features: Readonly<Record<string, DatasetFeature>>;
+  /** The episodes in use. */
+  readonly episodes: readonly { readonly episodeIndex: number }[];
+}
+
+/** One frame of a dataset. */
+export interface FramePlace {
+  readonly episode: number;
+  /** Within the episode. */
+  readonly frame: number;
+  /** Seconds since the episode's beginning. */
+  readonly time: number;
+}
+
+/** A place, and where its picture goes in a buffer of frames. */
+export interface FrameWanted {
+  readonly place: FramePlace;
+  readonly slot: number;
+}
 
 /** A camera of a dataset: where each frame's image is. */
 export class CameraSource {
@@ -27,7 +50,7 @@ export class CameraSource {
    * @throws CraftError `DATASET_KEY` where the feature is no camera, `VIDEO_MISSING` (from the first batch on) where a file is
    */
   constructor(
-    private readonly dataset: LeRobotDataset,
+    private readonly dataset: CameraDataset,
     readonly key: string,
   ) {
     const feature = dataset.features[key];
@@ -60,15 +83,13 @@ export class CameraSource {
     }
   }
 
-  /** What has to be decoded for these rows; row i goes to slot i. Tasks are in the order of files and times. */
-  async tasks(rows: readonly SubsetIndex[]): Promise<FrameTask[]> {
-    if (!this.#isVideo) return Promise.all(rows.map((row, slot) => this.#still(row, slot)));
-    const times = this.dataset.columns.get('timestamp')!.data;
-    const wanted = rows.map((row, slot) => {
-      const { episode } = this.#locate(row);
-      const segment = episode.videos[this.#datasetKey];
+  /** What has to be decoded for these frames. Tasks are in the order of files and times. */
+  async tasks(frames: readonly FrameWanted[]): Promise<FrameTask[]> {
+    if (!this.#isVideo) return Promise.all(frames.map((frame) => this.#still(frame)));
+    const wanted = frames.map(({ place, slot }) => {
+      const episode = this.#episode(place);
       const path = this.dataset.metadata.videoPath(episode, this.#datasetKey);
-      return { slot, path, time: (segment?.fromTimestamp ?? 0) + Number(times[row]) };
+      return { slot, path, time: (episode.videos[this.#datasetKey]?.fromTimestamp ?? 0) + place.time };
     });
     wanted.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.time - b.time));
     const tasks: VideoTask[] = [];
@@ -84,11 +105,11 @@ export class CameraSource {
     return tasks;
   }
 
-  async #still(row: SubsetIndex, slot: number): Promise<FrameTask> {
-    const { episode, span } = this.#locate(row);
+  async #still({ place, slot }: FrameWanted): Promise<FrameTask> {
+    const episode = this.#episode(place);
+    const { frame } = place;
     const { metadata } = this.dataset;
     const path = metadata.dataPath(episode);
-    const frame = row - span.start;
     // The row within the file: frames of the file's earlier episodes come first.
     const before = metadata.episodes
       .filter((other) => metadata.dataPath(other) === path && other.fromIndex < episode.fromIndex)
@@ -123,15 +144,9 @@ export class CameraSource {
     return read;
   }
 
-  #locate(row: SubsetIndex): { episode: EpisodeRecord; span: EpisodeSpan } {
-    const span = spanOfRow(this.dataset.episodes, row);
-    const episode = span === undefined ? undefined : this.#episodes.get(span.episodeIndex);
-    if (span === undefined || episode === undefined) {
-      throw new CraftError(
-        'DATASET_INDEX',
-        `${this.dataset.repoId}: row ${row} is outside the loaded frames`,
-      );
-    }
-    return { episode, span };
+  #episode({ episode }: FramePlace): EpisodeRecord {
+    const record = this.#episodes.get(episode);
+    if (record !== undefined) return record;
+    throw new CraftError('DATASET_EPISODES', `${this.dataset.repoId}: there is no episode ${episode}`);
   }
 }

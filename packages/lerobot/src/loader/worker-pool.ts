@@ -34,6 +34,7 @@ export class FrameWorkers {
   readonly #onExit = () => void this.#gate.close();
   #next = 0;
   #failed: CraftError | null = null;
+  #closed = false;
 
   /**
    * @param count worker threads; 0 decodes in the calling thread
@@ -46,7 +47,8 @@ export class FrameWorkers {
   }
 
   #start(index: number, entry: URL, settings: DecoderSettings): void {
-    const worker = new Worker(entry, { workerData: settings });
+    // Without the flags of the process: some, as --input-type, are refused by a worker.
+    const worker = new Worker(entry, { workerData: settings, execArgv: [] });
     worker.on('message', (reply: FrameReply) => this.#settle(reply));
     worker.on('error', (error) => this.#fail(index, error instanceof Error ? error.message : String(error)));
     // Workers never end of themselves, whatever the code.
@@ -105,12 +107,12 @@ export class FrameWorkers {
   async close(): Promise<void> {
     this.#failed ??= new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
     this.#own?.close();
-    const workers = this.#workers.splice(0);
-    if (workers.length === 0) return;
+    if (this.#closed || this.#workers.length === 0) return;
+    this.#closed = true;
     process.off('exit', this.#onExit);
     this.#gate.close();
-    for (const worker of workers) worker.removeAllListeners('exit');
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    for (const worker of this.#workers) worker.removeAllListeners('exit');
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
     this.#reject(this.#failed, () => true);
   }
 }

@@ -69,7 +69,8 @@ export function saveCheckpoint(run: RunState, step: number): string {
       savePolicy(run.policy, run.processors, model);
       // Only matters where a run starts, and LeRobot refuses fields it does not know.
       const { normalization_stats: _, ...config } = run.config;
-      const { cameras: _cameras, image_size: _size, frame_cache: _cache, ...dataset } = config.dataset;
+      const { cameras: _cameras, image_size: _size, frame_cache: _cache, mixture, ...own } = config.dataset;
+      const dataset = mixture === null ? own : { ...own, mixture };
       writeJson(join(model, 'train_config.json'), { ...config, dataset }, 4);
       for (const [file, text] of run.extraFiles ?? []) atomicWriteFile(join(model, file), text);
       saveTrainingState(run, step, training);

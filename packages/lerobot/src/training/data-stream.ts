@@ -1,7 +1,6 @@
 import { fromTypedArray } from '@craft-ft/torch';
 import type { Batch } from '../datasets/batch.js';
 import type { LeRobotDataset } from '../datasets/dataset.js';
-import type { SubsetIndex } from '../datasets/indices.js';
 import type { FrameSampler } from '../datasets/samplers.js';
 import type { FrameLoader, LoadedFrames } from '../loader/index.js';
 import type { TensorBatch } from '../processors/step.js';
@@ -25,60 +24,94 @@ export interface StreamCameras {
   prefetch?: number;
 }
 
-type Frames = Record<string, LoadedFrames>;
+/** Batches that a run trains on, step by step. */
+export interface TrainingData {
+  readonly batchSize: number;
+  /** Frames in one epoch. */
+  readonly framesPerEpoch: number;
+  /**
+   * Waits for what the batch of a step needs, and has the next ones prepared meanwhile.
+   *
+   * @param last last step of the run, beyond which nothing is prepared
+   * @throws CraftError naming the file and time of a frame that cannot be had
+   */
+  ready(step: number, last?: number): Promise<void>;
+  /** The batch of step `step`, counted from 0, which `ready` was called for; its tensors belong to the current scope. */
+  batch(step: number): TensorBatch;
+  /** Ends the worker threads. */
+  close(): Promise<void>;
+}
+
+/** A batch with its camera frames. */
+export interface PreparedBatch {
+  batch: Batch;
+  frames: Record<string, LoadedFrames>;
+}
+
+/** Numbers and camera frames of a step as the policy takes them. */
+export function toPolicyBatch(
+  { batch, frames }: PreparedBatch,
+  step: number,
+  cameras: StreamCameras | null,
+): TensorBatch {
+  const columns = toTensors(batch);
+  if (cameras === null) return columns;
+  const size = batch.tasks.length;
+  const samples = Array.from({ length: size }, (_, i) => step * size + i);
+  return { ...columns, ...cameras.batches.tensors(frames, samples) };
+}
+
+/** Batches decoded ahead where nothing else is said. */
+export const PREFETCH = 2;
 
 /**
- * Endless batches of a dataset, ready for the policy. The batch of a step is a function of the step alone, so a run resumes
- * anywhere and two streams never disturb each other. With cameras, `ready(step)` must have resolved before `batch(step)`.
+ * Endless batches of a dataset (or a mixture), ready for the policy. The batch of a step is a function of the step alone, so a
+ * run resumes anywhere and two streams never disturb each other. With cameras, `ready(step)` must have resolved before `batch(step)`.
  */
-export class DataStream {
-  readonly #ahead = new Map<number, Promise<Frames>>();
-  #current: { step: number; frames: Frames } | null = null;
+export class DataStream implements TrainingData {
+  readonly #ahead = new Map<number, Promise<PreparedBatch>>();
+  #current: { step: number; prepared: PreparedBatch } | null = null;
 
   constructor(
-    readonly dataset: LeRobotDataset,
+    readonly dataset: Pick<LeRobotDataset, 'batch'>,
     readonly sampler: FrameSampler,
     readonly batchSize: number,
     private readonly preprocess: (batch: TensorBatch) => TensorBatch,
     private readonly cameras: StreamCameras | null = null,
   ) {}
 
-  /**
-   * Waits for the frames of a step and has the next ones decoded meanwhile. Nothing to wait for without cameras.
-   *
-   * @param last last step of the run, beyond which nothing is decoded
-   * @throws CraftError naming the file and time of a frame that cannot be had
-   */
+  get framesPerEpoch(): number {
+    return this.sampler.length;
+  }
+
   async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.cameras === null || this.#current?.step === step) return;
-    const until = Math.min(step + (this.cameras.prefetch ?? 2), last);
-    for (const known of this.#ahead.keys()) if (known < step || known > until) this.#ahead.delete(known);
-    for (let next = step; next <= until; next++) this.#request(next);
-    const frames = await this.#ahead.get(step)!;
+    for (const known of this.#ahead.keys()) if (known < step) this.#ahead.delete(known);
+    const until = Math.min(step + (this.cameras.prefetch ?? PREFETCH), last);
+    for (let next = step; next <= until; next++) this.#request(next, this.cameras.loader);
+    const prepared = await this.#ahead.get(step)!;
     this.#ahead.delete(step);
-    this.#current = { step, frames };
+    this.#current = { step, prepared };
   }
 
-  #request(step: number): void {
+  #request(step: number, loader: FrameLoader): void {
     if (this.#ahead.has(step)) return;
-    const frames = this.cameras!.loader.load(this.#rows(step));
+    const batch = this.#numbers(step);
+    const prepared = loader.loadBatch(batch).then((frames) => ({ batch, frames }));
     // Its error is thrown where the step is waited for.
-    frames.catch(() => {});
-    this.#ahead.set(step, frames);
+    prepared.catch(() => {});
+    this.#ahead.set(step, prepared);
   }
 
-  #rows(step: number): SubsetIndex[] {
-    return this.sampler.batchIndices(step, this.batchSize);
+  #numbers(step: number): Batch {
+    return this.dataset.batch(this.sampler.batchIndices(step, this.batchSize));
   }
 
-  /** The batch of step `step`, counted from 0; its tensors belong to the current scope. */
   batch(step: number): TensorBatch {
-    const columns = toTensors(this.dataset.batch(this.#rows(step)));
-    if (this.cameras === null) return this.preprocess(columns);
+    if (this.cameras === null) return this.preprocess(toTensors(this.#numbers(step)));
     if (this.#current?.step !== step)
       throw new Error(`internal: the frames of step ${step} were not waited for`);
-    const samples = Array.from({ length: this.batchSize }, (_, i) => step * this.batchSize + i);
-    return this.preprocess({ ...columns, ...this.cameras.batches.tensors(this.#current.frames, samples) });
+    return this.preprocess(toPolicyBatch(this.#current.prepared, step, this.cameras));
   }
 
   /** Epochs seen after `steps` steps. */
@@ -86,7 +119,6 @@ export class DataStream {
     return (steps * this.batchSize) / this.sampler.length;
   }
 
-  /** Ends the worker threads. */
   async close(): Promise<void> {
     await this.cameras?.loader.close();
   }

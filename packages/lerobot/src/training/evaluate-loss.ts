@@ -36,10 +36,11 @@ export async function evaluateLoss(
     for (let start = 0; start < dataset.length; start += batchSize) {
       const count = Math.min(batchSize, dataset.length - start);
       const rows = Array.from({ length: count }, (_, i) => subsetIndex(start + i));
-      const frames = loader === null ? {} : await loader.load(rows);
+      const numbers = dataset.batch(rows);
+      const frames = loader === null ? {} : await loader.loadBatch(numbers);
       sum += scope(() =>
         noGrad(() => {
-          const batch = { ...toTensors(dataset.batch(rows)), ...batches.tensors(frames, rows) };
+          const batch = { ...toTensors(numbers), ...batches.tensors(frames, rows) };
           return count * policy.call(processors.preprocess(batch)).loss.item();
         }),
       );

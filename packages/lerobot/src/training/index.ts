@@ -1,10 +1,16 @@
 export { BaselineStrategy, lossAndGradient, requireFinite } from './baseline.js';
 export { checkpointStep, saveCheckpoint, stepFolder } from './checkpoint.js';
-export { DataStream, toTensors } from './data-stream.js';
+export { DataStream, type TrainingData, toTensors } from './data-stream.js';
 export { evaluateLoss, type LossEvaluation } from './evaluate-loss.js';
 export { type TrainingRun, type TrainObserver, type TrainResult, train } from './loop.js';
 export { formatRecord, MetricsLog, type MetricsRecord } from './metrics-log.js';
-export { type DatasetChoice, datasetFolder, fetchDataset, openPolicyDataset } from './open-data.js';
+export {
+  type DatasetChoice,
+  datasetFolder,
+  fetchDataset,
+  openPolicyDataset,
+  type PolicyDataset,
+} from './open-data.js';
 export { type AppliedStep, makeSchedule, Optimization } from './optimization.js';
 export { type PrepareOptions, prepareTraining, type StrategyContext } from './prepare.js';
 export { checkResume, RESUME_RULES, type ResumeRules } from './resume.js';

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { setImmediate as nextTick } from 'node:timers/promises';
 import { CraftError, scope } from '@craft-ft/torch';
 import { type RunState, saveCheckpoint } from './checkpoint.js';
-import type { DataStream } from './data-stream.js';
+import type { TrainingData } from './data-stream.js';
 import type { MetricsRecord } from './metrics-log.js';
 
 /** What the outside sees of a run while it goes on; all of it optional. */
@@ -18,7 +18,7 @@ export interface TrainObserver {
 
 /** A run, ready to go. */
 export interface TrainingRun extends RunState {
-  data: DataStream;
+  data: TrainingData;
   /** Steps completed before this process. */
   startStep: number;
   /** Ends the worker threads of every stream of the run. */

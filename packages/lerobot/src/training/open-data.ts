@@ -1,8 +1,9 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import type { DatasetConfig } from '../configs/dataset.js';
-import { LeRobotDataset } from '../datasets/dataset.js';
+import { LeRobotDataset, type LeRobotDatasetOptions } from '../datasets/dataset.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import type { RenameMap } from '../datasets/rename.js';
+import { StreamingDataset } from '../datasets/streaming.js';
 import { datasetCacheFolder, downloadDataset } from '../hub/index.js';
 import { type FeatureSources, withDatasetFeatures } from '../policies/features.js';
 import { type PolicyConfig, policyDeltaIndices } from '../policies/registry.js';
@@ -53,20 +54,33 @@ export async function fetchDataset(
   }
 }
 
+/** A dataset, and how a policy is to see it. */
+export interface PolicyDataset {
+  choice: DatasetChoice;
+  /** With its features filled in. */
+  policy: PolicyConfig;
+  renameMap: RenameMap;
+  toleranceS: number;
+  /** Whether every key of the map must exist. Default true; false where the map was made for another dataset. */
+  renameRequired?: boolean;
+}
+
 /**
  * Opens a dataset with the windows a policy needs, loading only the features it uses.
  *
- * @param policy with its features filled in
- * @param renameRequired whether every key of the map must exist. Default true; false where the map was made for another dataset
  * @throws CraftError POLICY_FEATURES listing what the dataset lacks or has in another shape
  */
-export async function openPolicyDataset(
-  choice: DatasetChoice,
-  policy: PolicyConfig,
-  renameMap: RenameMap,
-  toleranceS: number,
-  renameRequired = true,
-): Promise<LeRobotDataset> {
+export async function openPolicyDataset(wanted: PolicyDataset): Promise<LeRobotDataset> {
+  return LeRobotDataset.open(await openOptions(wanted));
+}
+
+/** As {@link openPolicyDataset}, reading file by file through a shuffle buffer. */
+export async function openPolicyStream(wanted: PolicyDataset, seed: number): Promise<StreamingDataset> {
+  return StreamingDataset.open({ ...(await openOptions(wanted)), seed });
+}
+
+async function openOptions(wanted: PolicyDataset): Promise<LeRobotDatasetOptions> {
+  const { choice, policy, renameMap, toleranceS, renameRequired = true } = wanted;
   const root = datasetFolder(choice);
   const metadata = await LeRobotDatasetMetadata.load(root);
   withDatasetFeatures(policy, renamedFeatures(metadata, renameMap), root);
@@ -80,7 +94,7 @@ export async function openPolicyDataset(
     ...inputs.map((key) => [key, window(deltas.observation)] as const),
     ...outputs.map((key) => [key, window(deltas.action)] as const),
   ].filter((entry): entry is readonly [string, number[]] => entry[1] !== undefined);
-  return LeRobotDataset.open({
+  return {
     root,
     repoId: choice.repo_id,
     episodes: chosenEpisodes(choice, metadata),
@@ -88,7 +102,7 @@ export async function openPolicyDataset(
     renameMap: renameRequired ? renameMap : presentIn(metadata, renameMap),
     keys: [...inputs, ...outputs],
     toleranceS,
-  });
+  };
 }
 
 function chosenEpisodes(choice: DatasetChoice, metadata: LeRobotDatasetMetadata): number[] | undefined {

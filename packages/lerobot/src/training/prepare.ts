@@ -2,12 +2,10 @@ import { existsSync, realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { manualSeed } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
-import type { LeRobotDataset } from '../datasets/dataset.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
-import { RandomSampler } from '../datasets/samplers.js';
+import type { DatasetStats } from '../datasets/stats.js';
 import { imagenetStats } from '../images/index.js';
-import { FrameLoader } from '../loader/index.js';
 import { makePolicy } from '../policies/factory.js';
 import { withDatasetFeatures } from '../policies/features.js';
 import { findPolicyDir } from '../policies/load-config.js';
@@ -21,11 +19,12 @@ import {
   resolveDevice,
   type StatTensors,
   statTensors,
+  type TensorBatch,
 } from '../processors/index.js';
 import { BaselineStrategy } from './baseline.js';
-import { CameraBatches, cameraSizes } from './camera-batches.js';
+import { cameraSizes } from './camera-batches.js';
 import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
-import { DataStream, type StreamCameras } from './data-stream.js';
+import type { DataStream, TrainingData } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
 import { MetricsLog } from './metrics-log.js';
 import { normalizationDrift } from './normalization-drift.js';
@@ -38,6 +37,7 @@ import {
 } from './open-data.js';
 import { Optimization } from './optimization.js';
 import type { UpdateStrategy } from './strategy.js';
+import { datasetChoices, type OpenedData, openTaskData, sampledStream } from './task-data.js';
 
 /** What a strategy is built from. */
 export interface StrategyContext {
@@ -77,53 +77,48 @@ export async function prepareTraining(
   if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) refuseUsedOutput(given.output_dir);
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
-  await fetchDataset(given.dataset, wantedCameras(given), onInfo, onWarning);
+  const fetch = (choice: DatasetChoice) => fetchDataset(choice, wantedCameras(given), onInfo, onWarning);
+  for (const choice of datasetChoices(given)) await fetch(choice);
   const config = { ...given, policy: await withFeatures(given) };
-  const open = (choice: DatasetChoice, renameRequired: boolean) =>
-    openPolicyDataset(choice, config.policy, config.rename_map, config.tolerance_s, renameRequired);
-  const dataset = await open(config.dataset, true);
-  const used = Object.keys({ ...config.policy.input_features, ...config.policy.output_features });
-  for (const line of formatFeatureTable(featureTable(dataset, used))) onInfo(line);
+  const opened = await openTaskData(config);
+  const features = { ...config.policy.input_features, ...config.policy.output_features };
+  const table = featureTable({ features: opened.features, columns: new Map() }, Object.keys(features));
+  for (const line of formatFeatureTable(table)) onInfo(line);
   const fresh = source === null || (resumeFrom === null && config.normalization_stats === 'dataset');
-  const { policy, processors } = buildPolicy(
-    config.policy,
-    source,
-    fresh ? dataset : null,
-    config.dataset.use_imagenet_stats,
-  );
+  const { policy, processors } = buildPolicy(config, source, fresh ? opened : null);
   if (resumeFrom === null && !fresh) {
-    const features = { ...config.policy.input_features, ...config.policy.output_features };
-    for (const line of normalizationDrift(processors.preprocessor, features, dataset.stats)) onWarning(line);
+    for (const line of normalizationDrift(processors.preprocessor, features, opened.stats)) onWarning(line);
   }
   const optimization = new Optimization(policy, config.optimizer, config.scheduler, config.steps);
   onInfo(
-    `${dataset.episodes.length} episodes, ${dataset.length} frames; ${config.policy.type} with ` +
+    `${opened.episodes} episodes, ${opened.frames} frames; ${config.policy.type} with ` +
       `${optimization.parameters.entries.reduce((sum, entry) => sum + entry.length, 0)} trainable parameters on ` +
       `${optimization.parameters.data.device}`,
   );
-  const streams: DataStream[] = [];
-  const stream = (source: LeRobotDataset, batchSize: number, seed: number) => {
-    const made = new DataStream(
-      source,
-      new RandomSampler(source, { seed }),
-      batchSize,
-      (batch) => processors.preprocess(batch),
-      streamCameras(source, config, seed),
-    );
-    streams.push(made);
-    return made;
+  const preprocess = (batch: TensorBatch) => processors.preprocess(batch);
+  const streams: TrainingData[] = [];
+  const kept = <D extends TrainingData>(stream: D): D => {
+    streams.push(stream);
+    return stream;
   };
   const strategy = await makeStrategy({
     config,
     policy,
     optimization,
     openStream: async (choice, batchSize, seed) => {
-      await fetchDataset(choice, wantedCameras(given), onInfo, onWarning);
-      const other = await open(choice, false);
-      return stream(other, batchSize, seed);
+      await fetch(choice);
+      const { policy: seen, rename_map: renameMap, tolerance_s: toleranceS } = config;
+      const other = await openPolicyDataset({
+        choice,
+        policy: seen,
+        renameMap,
+        toleranceS,
+        renameRequired: false,
+      });
+      return kept(sampledStream(other, config, batchSize, seed, preprocess));
     },
   });
-  const data = stream(dataset, config.batch_size, config.seed);
+  const data = kept(opened.stream(preprocess));
   const run: TrainingRun = {
     config,
     policy,
@@ -131,7 +126,7 @@ export async function prepareTraining(
     optimization,
     strategy,
     data,
-    metrics: new MetricsLog(config.output_dir, data.batchSize, data.sampler.length),
+    metrics: new MetricsLog(config.output_dir, data.batchSize, data.framesPerEpoch),
     startStep: 0,
     close: async () => {
       await Promise.all(streams.map((one) => one.close()));
@@ -177,43 +172,26 @@ function wantedCameras({ policy, dataset, rename_map: renameMap }: TrainConfig):
   return keys.map((key) => Object.keys(renameMap).find((own) => renameMap[own] === key) ?? key);
 }
 
-function streamCameras(dataset: LeRobotDataset, config: TrainConfig, seed: number): StreamCameras | null {
-  const batches = new CameraBatches(config.policy.input_features, config.dataset.image_transforms, seed);
-  if (batches.cameras.length === 0) return null;
-  const loader = new FrameLoader(dataset, {
-    cameras: batches.cameras,
-    numWorkers: config.num_workers,
-    toleranceS: config.tolerance_s,
-    frameCache: config.dataset.frame_cache,
-  });
-  return { loader, batches };
-}
-
-// `dataset`: where statistics are taken from; null keeps the checkpoint's own.
+// `data`: where statistics are taken from; null keeps the checkpoint's own.
 function buildPolicy(
-  config: PolicyConfig,
+  config: TrainConfig,
   source: string | null,
-  dataset: LeRobotDataset | null,
-  useImagenetStats: boolean,
+  data: OpenedData | null,
 ): { policy: Policy; processors: PolicyProcessors } {
-  const device = resolveDevice(config.device);
-  const stats = dataset === null ? undefined : normalizationStats(config, dataset, useImagenetStats);
+  const device = resolveDevice(config.policy.device);
+  const stats = data === null ? undefined : normalizationStats(config, data.stats);
   if (source === null) {
-    const processors = makeProcessors(config, stats ?? new Map(), { where: dataset?.metadata.root });
-    return { policy: makePolicy(config).to({ device }), processors };
+    const processors = makeProcessors(config.policy, stats ?? new Map(), { where: data?.root });
+    return { policy: makePolicy(config.policy).to({ device }), processors };
   }
   const dir = findPolicyDir(source);
-  const processors = loadProcessors(dir, config, { device, stats });
-  return { policy: loadPolicy(dir, config).to({ device }), processors };
+  const processors = loadProcessors(dir, config.policy, { device, stats });
+  return { policy: loadPolicy(dir, config.policy).to({ device }), processors };
 }
 
 // Image backbones are pretrained with ImageNet's statistics, so these take the place of the dataset's.
-function normalizationStats(
-  config: PolicyConfig,
-  dataset: LeRobotDataset,
-  useImagenetStats: boolean,
-): StatTensors {
-  const stats = statTensors(dataset.stats);
-  const cameras = [...cameraSizes(config.input_features).keys()];
-  return useImagenetStats ? new Map([...stats, ...imagenetStats(cameras)]) : stats;
+function normalizationStats({ policy, dataset }: TrainConfig, fromData: DatasetStats): StatTensors {
+  const stats = statTensors(fromData);
+  const cameras = [...cameraSizes(policy.input_features).keys()];
+  return dataset.use_imagenet_stats ? new Map([...stats, ...imagenetStats(cameras)]) : stats;
 }

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 
 /** The error for a video that is there and cannot be used. */
 export function invalidVideo(path: string, what: string, cause?: unknown): CraftError {

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { FFmpeg } from './ffmpeg.js';
 
 let loaded: FFmpeg | undefined;

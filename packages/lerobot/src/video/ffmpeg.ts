@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 
 /** FFmpeg as node-av binds it. */
 export interface FFmpeg {

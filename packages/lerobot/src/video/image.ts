@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import { type FFmpeg, loadFFmpeg, reasonOf } from './ffmpeg.js';
 import type { Frames } from './pool.js';
 import { RgbConverter } from './rgb.js';

@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { CodecContext, CodecParameters, FormatContext, Packet, Stream } from 'node-av/lib';
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
 

@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import { Decoder } from './decoder.js';
 import { Demuxer } from './demuxer.js';
 import { type FileStamp, invalidVideo, stampVideo } from './errors.js';

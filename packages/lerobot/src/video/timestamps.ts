@@ -1,4 +1,4 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import { nearest } from './packet-index.js';
 
 /** How far a frame may be from the time asked for, seconds: LeRobot's `tolerance_s`. */

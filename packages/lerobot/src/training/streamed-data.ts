@@ -1,0 +1,72 @@
+import type { Batch } from '../datasets/batch.js';
+import type { StreamingDataset } from '../datasets/streaming.js';
+import type { TensorBatch } from '../processors/step.js';
+import {
+  PREFETCH,
+  type PreparedBatch,
+  type StreamCameras,
+  type TrainingData,
+  toPolicyBatch,
+} from './data-stream.js';
+
+/**
+ * Batches of a dataset that is read file by file through a shuffle buffer. Steps must come in order; a run that begins elsewhere (on
+ * resume) finds its place by arithmetic and gets the batches it would have had.
+ */
+export class StreamedData implements TrainingData {
+  #batches: AsyncGenerator<Batch, never> | null = null;
+  /** The step of the next batch that the generator gives. */
+  #next = 0;
+  readonly #ahead = new Map<number, Promise<PreparedBatch>>();
+  #current: { step: number; prepared: PreparedBatch } | null = null;
+
+  constructor(
+    readonly dataset: StreamingDataset,
+    readonly batchSize: number,
+    private readonly preprocess: (batch: TensorBatch) => TensorBatch,
+    private readonly cameras: StreamCameras | null = null,
+  ) {}
+
+  get framesPerEpoch(): number {
+    return this.dataset.length;
+  }
+
+  async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
+    if (this.#current?.step === step) return;
+    if (!this.#ahead.has(step)) this.#seek(step);
+    const until = Math.min(step + (this.cameras?.prefetch ?? PREFETCH), last);
+    while (this.#next <= until) this.#request(this.#next++);
+    const prepared = await this.#ahead.get(step)!;
+    this.#ahead.delete(step);
+    this.#current = { step, prepared };
+  }
+
+  #seek(step: number): void {
+    if (this.#batches !== null && this.#next === step) return;
+    this.#ahead.clear();
+    this.#batches = this.dataset.batches(this.batchSize, step);
+    this.#next = step;
+  }
+
+  #request(step: number): void {
+    // The generator answers its calls in their order.
+    const prepared = this.#batches!.next().then(async ({ value: batch }): Promise<PreparedBatch> => {
+      const frames = this.cameras === null ? {} : await this.cameras.loader.loadBatch(batch);
+      return { batch, frames };
+    });
+    // Its error is thrown where the step is waited for.
+    prepared.catch(() => {});
+    this.#ahead.set(step, prepared);
+  }
+
+  batch(step: number): TensorBatch {
+    if (this.#current?.step !== step)
+      throw new Error(`internal: the batch of step ${step} was not waited for`);
+    return this.preprocess(toPolicyBatch(this.#current.prepared, step, this.cameras));
+  }
+
+  async close(): Promise<void> {
+    await this.#batches?.return(undefined as never);
+    await this.cameras?.loader.close();
+  }
+}

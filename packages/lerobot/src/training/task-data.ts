@@ -1,0 +1,114 @@
+import type { TrainConfig } from '../configs/train.js';
+import type { LeRobotDataset } from '../datasets/dataset.js';
+import { MultiDataset } from '../datasets/mixture.js';
+import { MixtureSampler } from '../datasets/mixture-sampler.js';
+import { RandomSampler } from '../datasets/samplers.js';
+import type { DatasetStats } from '../datasets/stats.js';
+import { type CameraDataset, FrameLoader } from '../loader/index.js';
+import type { TensorBatch } from '../processors/step.js';
+import { CameraBatches } from './camera-batches.js';
+import { DataStream, type StreamCameras, type TrainingData } from './data-stream.js';
+import { type DatasetChoice, openPolicyDataset, openPolicyStream } from './open-data.js';
+import { StreamedData } from './streamed-data.js';
+
+type Preprocess = (batch: TensorBatch) => TensorBatch;
+
+/** A run's data, opened and checked, before the processors that its statistics decide about exist. */
+export interface OpenedData {
+  features: LeRobotDataset['features'];
+  stats: DatasetStats;
+  /** The dataset's folder, for messages. */
+  root: string;
+  episodes: number;
+  frames: number;
+  /** Batches of it. May be called once. */
+  stream(preprocess: Preprocess): TrainingData;
+}
+
+/** Opens what `config.dataset` describes: one dataset, in memory or streamed, or a mixture. `config.policy` has its features. */
+export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
+  const {
+    dataset: choice,
+    policy,
+    rename_map: renameMap,
+    tolerance_s: toleranceS,
+    batch_size: batchSize,
+    seed,
+  } = config;
+  const wanted = { choice, policy, renameMap, toleranceS };
+  if (choice.streaming) {
+    const dataset = await openPolicyStream(wanted, seed);
+    return {
+      ...described(dataset, dataset.stats, dataset.length),
+      stream: (preprocess) =>
+        new StreamedData(dataset, batchSize, preprocess, streamCameras(dataset, config, seed)),
+    };
+  }
+  const dataset = await openPolicyDataset(wanted);
+  if (choice.mixture === null) {
+    return {
+      ...described(dataset, dataset.stats, dataset.length),
+      stream: (preprocess) => sampledStream(dataset, config, batchSize, seed, preprocess),
+    };
+  }
+  const others = await Promise.all(
+    choice.mixture.map(async ({ weight, ...other }) => ({
+      dataset: await openPolicyDataset({
+        ...wanted,
+        choice: { ...other, exclude_episodes: null },
+        renameRequired: false,
+      }),
+      weight,
+    })),
+  );
+  const mixture = new MultiDataset([{ dataset, weight: 1 }, ...others]);
+  const cameras = () => streamCameras(mixture.members, config, seed);
+  return {
+    ...described(dataset, mixture.stats, mixture.length),
+    episodes: mixture.members.reduce((sum, { episodes }) => sum + episodes.length, 0),
+    stream: (preprocess) =>
+      new DataStream(mixture, new MixtureSampler(mixture, { seed }), batchSize, preprocess, cameras()),
+  };
+}
+
+/** Shuffled batches of one dataset. */
+export function sampledStream(
+  dataset: LeRobotDataset,
+  config: TrainConfig,
+  batchSize: number,
+  seed: number,
+  preprocess: Preprocess,
+): DataStream {
+  const sampler = new RandomSampler(dataset, { seed });
+  return new DataStream(dataset, sampler, batchSize, preprocess, streamCameras(dataset, config, seed));
+}
+
+/** The datasets that have to be on this machine, the mixture's included. */
+export function datasetChoices({ dataset }: TrainConfig): DatasetChoice[] {
+  const others = (dataset.mixture ?? []).map(({ weight: _, ...other }) => ({
+    ...other,
+    exclude_episodes: null,
+  }));
+  return [dataset, ...others];
+}
+
+function described(dataset: CameraDataset, stats: DatasetStats, frames: number): Omit<OpenedData, 'stream'> {
+  const { features, metadata, episodes } = dataset;
+  return { features, stats, frames, root: metadata.root, episodes: episodes.length };
+}
+
+function streamCameras(
+  datasets: CameraDataset | readonly CameraDataset[],
+  config: TrainConfig,
+  seed: number,
+): StreamCameras | null {
+  const batches = new CameraBatches(config.policy.input_features, config.dataset.image_transforms, seed);
+  if (batches.cameras.length === 0) return null;
+  const loader = new FrameLoader(datasets, {
+    cameras: batches.cameras,
+    numWorkers: config.num_workers,
+    toleranceS: config.tolerance_s,
+    frameCache: config.dataset.frame_cache,
+  });
+  return { loader, batches };
+}
