@@ -71,6 +71,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
       : {}),
   });
   if (run.startStep >= plain.steps) {
+    await run.close();
     output.err(
       `craft: already at step ${run.startStep}, steps=${plain.steps}: nothing to do; raise --steps to go on\n`,
     );

@@ -1,14 +1,12 @@
 import { join } from 'node:path';
 import {
-  DataStream,
+  evaluateLoss,
   findPolicyDir,
   loadPolicy,
   loadProcessors,
   openPolicyDataset,
-  RandomSampler,
   readPolicyConfig,
 } from '@craft-ft/lerobot';
-import { noGrad, scope } from '@craft-ft/torch';
 import { TINY } from '../../lerobot/test/training.js';
 import { craft, type Ran } from './craft.js';
 
@@ -52,19 +50,14 @@ export function trainUntil(text: string, argv: readonly string[]): Promise<Ran> 
 export async function evalLoss(run: string, dataset: string): Promise<number> {
   const dir = findPolicyDir(run);
   const { config } = readPolicyConfig(dir);
-  const data = await openPolicyDataset(
-    { repo_id: 'test/eval', root: dataset, episodes: null, exclude_episodes: null },
-    config,
-    {},
-    1e-4,
-  );
-  const policy = loadPolicy(dir, config).eval();
+  const data = await openPolicyDataset({
+    choice: { repo_id: 'test/eval', root: dataset, episodes: null, exclude_episodes: null },
+    policy: config,
+    renameMap: {},
+    toleranceS: 1e-4,
+  });
   const processors = loadProcessors(dir, config, { device: 'cpu' });
-  const sampler = new RandomSampler(data, { seed: 0, shuffle: false });
-  const stream = new DataStream(data, sampler, data.length, (batch) => processors.preprocess(batch));
-  return scope(() =>
-    noGrad(() => (policy as ReturnType<typeof loadPolicy>).call(stream.batch(0)).loss.item()),
-  );
+  return (await evaluateLoss(loadPolicy(dir, config), processors, data, data.length)).loss;
 }
 
 /** Folder of a step's checkpoint. */

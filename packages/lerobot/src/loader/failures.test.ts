@@ -49,6 +49,14 @@ async function withLoader<T>(
 
 const rows = [0, 5].map(subsetIndex);
 
+test('without workers, what is under way when the loader is closed ends in an error and opens no file again', async () => {
+  const loader = new FrameLoader(await open(whole), { cameras: [CAMERA], numWorkers: 0 });
+  const later = expectCraftError(() => loader.load(rows), /^(LOADER_CLOSED|VIDEO_CLOSED)$/, /closed/);
+  await new Promise((resolve) => setImmediate(resolve));
+  await loader.close();
+  await later;
+});
+
 test('a missing video is named at once, with its episode, camera and remedy', async () => {
   const root = copy();
   rmSync(file(root, 1));

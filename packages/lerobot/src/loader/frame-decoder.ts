@@ -10,6 +10,7 @@ import type { DecoderSettings, FrameRequest, FrameTask, ImageTask, VideoTask } f
 export class FrameDecoder {
   readonly #pool: VideoPool;
   readonly #gate: StopGate | undefined;
+  #closed = false;
 
   constructor({ frameCache, cacheBytes, gate }: DecoderSettings) {
     this.#gate = gate === undefined ? undefined : new StopGate(gate);
@@ -22,9 +23,11 @@ export class FrameDecoder {
     this.#pool = new VideoPool({ cache, gate: this.#gate });
   }
 
-  /** @throws CraftError naming the file: those of `VideoPool.framesAt` and `decodeImage`, `FRAME_SIZE` */
+  /** @throws CraftError naming the file: those of `VideoPool.framesAt` and `decodeImage`, `FRAME_SIZE`; `LOADER_CLOSED` */
   async run(request: FrameRequest): Promise<void> {
     for (const task of request.tasks) {
+      // A batch that was under way must not open files again.
+      if (this.#closed) throw new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
       if (task.kind === 'video') await this.#video(task, request);
       else if (this.#gate === undefined) await still(task, request);
       else await this.#gate.run(() => still(task, request));
@@ -43,6 +46,7 @@ export class FrameDecoder {
   }
 
   close(): void {
+    this.#closed = true;
     this.#pool.close();
   }
 }

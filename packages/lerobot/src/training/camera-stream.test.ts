@@ -4,8 +4,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { CAMERA, cameraWriter, HEIGHT, recordEpisodes, WIDTH } from '../../test/cameras.js';
 import { testFolder } from '../../test/training.js';
 import { imageTransformsConfigSchema } from '../configs/image-transforms.js';
+import type { Batch } from '../datasets/batch.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
-import type { SubsetIndex } from '../datasets/indices.js';
 import { RandomSampler } from '../datasets/samplers.js';
 import { FrameLoader, type LoadedFrames } from '../loader/index.js';
 import { CameraBatches } from './camera-batches.js';
@@ -24,8 +24,8 @@ beforeAll(async () => {
 /** Counts the batches that are asked for, and lets the test decide when each is there. */
 class SlowLoader {
   readonly asked: (() => void)[] = [];
-  load(rows: readonly SubsetIndex[]): Promise<Record<string, LoadedFrames>> {
-    const rgb = new Uint8Array(new SharedArrayBuffer(rows.length * HEIGHT * WIDTH * 3));
+  loadBatch({ tasks }: Batch): Promise<Record<string, LoadedFrames>> {
+    const rgb = new Uint8Array(new SharedArrayBuffer(tasks.length * HEIGHT * WIDTH * 3));
     return new Promise((resolve) => {
       this.asked.push(() => resolve({ [CAMERA]: { rgb, height: HEIGHT, width: WIDTH } }));
     });
@@ -83,7 +83,7 @@ describe('batches decoded ahead', () => {
   test('whose frames cannot be had fail the step that needs them, not one before', async () => {
     let asked = 0;
     const loader = {
-      load: () => (asked++ === 1 ? Promise.reject(new Error('no frame')) : Promise.resolve({})),
+      loadBatch: () => (asked++ === 1 ? Promise.reject(new Error('no frame')) : Promise.resolve({})),
     };
     const stream = streamOf(loader, batches);
     await stream.ready(0);

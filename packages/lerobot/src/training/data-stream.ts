@@ -86,8 +86,8 @@ export class DataStream implements TrainingData {
 
   async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.cameras === null || this.#current?.step === step) return;
-    for (const known of this.#ahead.keys()) if (known < step) this.#ahead.delete(known);
     const until = Math.min(step + (this.cameras.prefetch ?? PREFETCH), last);
+    for (const known of this.#ahead.keys()) if (known < step || known > until) this.#ahead.delete(known);
     for (let next = step; next <= until; next++) this.#request(next, this.cameras.loader);
     const prepared = await this.#ahead.get(step)!;
     this.#ahead.delete(step);
