@@ -34,7 +34,7 @@ export async function datasetCommand([name, ...rest]: readonly string[], output:
 function overview(): string {
   const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
   const lines = Object.entries(COMMANDS).map(
-    ([name, { about }]) => `  ${name.padEnd(width)}  ${about.split(/[.;:]/)[0]}`,
+    ([name, { about }]) => `  ${name.padEnd(width)}  ${about.split(/[.;:](?=\s|$)/)[0]}`,
   );
   return `Usage: craft dataset COMMAND FOLDER [flags]\n\n${lines.join('\n')}\n\ncraft dataset COMMAND --help\n`;
 }

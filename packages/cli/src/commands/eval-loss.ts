@@ -10,12 +10,19 @@ import { z } from 'zod';
 import { applyFlags, type FlagTable, splitFlags } from '../flags.js';
 import { fieldsHelp } from '../help.js';
 import type { Output } from '../main.js';
+import { withLocalPolicy } from '../policy-path.js';
 
 const evalLossSchema = z.strictObject({
   policy: z.strictObject({
     path: z.string().min(1).describe('Policy to judge: a run, a checkpoint or a model folder.'),
   }),
-  dataset: datasetConfigSchema,
+  dataset: datasetConfigSchema.pick({
+    repo_id: true,
+    root: true,
+    episodes: true,
+    exclude_episodes: true,
+    revision: true,
+  }),
   rename_map: z
     .record(z.string(), z.string())
     .default({})
@@ -38,7 +45,7 @@ export async function evalLossCommand(argv: readonly string[], output: Output): 
     return 0;
   }
   const tree = { dataset: {}, policy: {} };
-  const problems = applyFlags(tree, splitFlags(argv, table), table);
+  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(argv, output), table), table);
   const checked = checkConfig(evalLossSchema, tree, (config) => validateDataset(config.dataset));
   if (checked.config === null || problems.length > 0)
     throw new ConfigError([...problems, ...checked.problems]);

@@ -57,7 +57,7 @@ export const datasetConfigSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      "Branch, tag or commit on the Hugging Face Hub. null: the tag of the dataset's format (v3.0, v2.1), else main.",
+      "Branch, tag or commit on the Hugging Face Hub. null: the tag of the dataset's format (v3.0, v2.1, v2.0), else main.",
     ),
   cameras: z
     .array(z.string().min(1))
@@ -97,8 +97,11 @@ export const datasetConfigSchema = z.strictObject({
 export type DatasetConfig = z.infer<typeof datasetConfigSchema>;
 
 /** Rules between the fields of a dataset configuration. */
-export function validateDataset(config: DatasetConfig): Problem[] {
-  const problems: Problem[] = validateImageTransforms(config.image_transforms);
+export function validateDataset(
+  config: Pick<DatasetConfig, 'episodes' | 'exclude_episodes'> & Partial<DatasetConfig>,
+): Problem[] {
+  const problems: Problem[] =
+    config.image_transforms === undefined ? [] : validateImageTransforms(config.image_transforms);
   if (config.streaming && config.mixture !== null) {
     problems.push({
       field: 'dataset.streaming',

@@ -21,8 +21,7 @@ const VIDEO = 'cameras are decoded by one built-in decoder';
 const LOADER = "it tunes the workers of Python's loader";
 const ROLLOUT = 'evaluation in a simulator is not available during training yet';
 const WANDB = 'Weights & Biases is not available yet; metrics.jsonl and the log have every number';
-const HUB =
-  'uploading to the Hugging Face Hub is not available yet; pass false and upload the folder yourself';
+const HUB = 'training does not upload by itself; pass false and use `craft push` afterwards';
 const SHARDED = 'training in one process on one device only, for now';
 const HELD_OUT = 'a held-out loss is not available yet';
 
@@ -34,7 +33,7 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   {
     flag: 'policy.pretrained_revision',
     off: [],
-    reason: 'policies are read from local folders, which have no revisions',
+    reason: 'policies of the Hub are taken from their main branch',
     keep: true,
   },
   {
@@ -42,7 +41,7 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
     off: [],
     reason: 'policies from other packages cannot be registered',
   },
-  { flag: 'dataset.repo_type', off: ['dataset'], reason: 'datasets are read from local folders' },
+  { flag: 'dataset.repo_type', off: ['dataset'], reason: 'the Hub is asked for datasets only' },
   { flag: 'dataset.eval_split', off: [0], reason: HELD_OUT },
   { flag: 'dataset.video_backend', off: 'any', reason: VIDEO },
   { flag: 'dataset.return_uint8', off: 'any', reason: VIDEO },

@@ -104,12 +104,12 @@ export class StreamingDataset {
     return new StreamingDataset(options, metadata, [...files.values()], sample, stats);
   }
 
-  /** Frames per second. */
   /** The chosen episodes. */
   get episodes(): readonly EpisodeRecord[] {
     return this.#files.flat();
   }
 
+  /** Frames per second. */
   get fps(): number {
     return this.metadata.fps;
   }

@@ -112,7 +112,10 @@ export class FrameWorkers {
     process.off('exit', this.#onExit);
     this.#gate.close();
     for (const worker of this.#workers) worker.removeAllListeners('exit');
+    // While a thread ends, Node does not always count it as a reason to wait, and the process would end here (code 13).
+    const alive = setInterval(() => {}, 1000);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    clearInterval(alive);
     this.#reject(this.#failed, () => true);
   }
 }

@@ -87,6 +87,9 @@ export function withDatasetFeatures<C extends PolicyConfig>(
   };
   const wanted = Object.entries({ ...filled.input_features, ...filled.output_features });
   const problems = wanted.flatMap(([key, feature]) => mismatch(key, feature, sources) ?? []);
+  const unknown = options.cameras?.filter((camera) => sources[camera] === undefined) ?? [];
+  if (isEmpty(config.input_features))
+    problems.push(...unknown.map((camera) => `camera "${camera}" is missing`));
   if (isEmpty(filled.input_features)) problems.push('"observation.state" is missing');
   if (isEmpty(filled.output_features)) problems.push('"action" is missing');
   if (problems.length === 0) return filled;

@@ -3,6 +3,7 @@ import { scope, type Tensor } from '@craft-ft/torch';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { CAMERA, cameraWriter, HEIGHT, recordEpisodes, WIDTH } from '../../test/cameras.js';
 import { testFolder } from '../../test/training.js';
+import type { PolicyFeatures } from '../configs/features.js';
 import { imageTransformsConfigSchema } from '../configs/image-transforms.js';
 import type { Batch } from '../datasets/batch.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
@@ -11,7 +12,7 @@ import { FrameLoader, type LoadedFrames } from '../loader/index.js';
 import { CameraBatches } from './camera-batches.js';
 import { DataStream } from './data-stream.js';
 
-const features = { [CAMERA]: { type: 'VISUAL', shape: [3, HEIGHT, WIDTH] } } as const;
+const features: PolicyFeatures = { [CAMERA]: { type: 'VISUAL', shape: [3, HEIGHT, WIDTH] } };
 
 let dataset: LeRobotDataset;
 beforeAll(async () => {

@@ -77,7 +77,15 @@ export async function prepareTraining(
   if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) refuseUsedOutput(given.output_dir);
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
-  const fetch = (choice: DatasetChoice) => fetchDataset(choice, wantedCameras(given), onInfo, onWarning);
+  // Anchors may have the policy's own names where the task's dataset is renamed: then all of their cameras are brought.
+  const fetch = (choice: DatasetChoice) =>
+    fetchDataset(choice, wantedCameras(given, choice), onInfo, onWarning);
+  const { cameras, image_size: imageSize } = given.dataset;
+  if (source !== null && resumeFrom === null && (cameras !== null || imageSize !== null)) {
+    onWarning(
+      'dataset.cameras and dataset.image_size are for new policies: the one from --policy.path keeps its own inputs',
+    );
+  }
   for (const choice of datasetChoices(given)) await fetch(choice);
   const config = { ...given, policy: await withFeatures(given) };
   const opened = await openTaskData(config);
@@ -162,13 +170,15 @@ async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
 }
 
 // What has to be downloaded: the policy's cameras, or those a new policy is to see.
-function wantedCameras({ policy, dataset, rename_map: renameMap }: TrainConfig): string[] | undefined {
+function wantedCameras(config: TrainConfig, choice: DatasetChoice): string[] | undefined {
+  const { policy, dataset, rename_map: renameMap } = config;
   const known = Object.entries(policy.input_features);
   const keys =
     known.length > 0
       ? known.filter(([, { type }]) => type === 'VISUAL').map(([key]) => key)
       : dataset.cameras;
-  if (keys === null) return undefined;
+  const renamed = keys?.some((key) => Object.values(renameMap).includes(key)) === true;
+  if (keys === null || (renamed && choice !== dataset)) return undefined;
   return keys.map((key) => Object.keys(renameMap).find((own) => renameMap[own] === key) ?? key);
 }
 

@@ -22,6 +22,9 @@ export const RESUME_RULES: ResumeRules = {
     'num_workers',
     'use_policy_training_preset',
     'dataset.root',
+    // How the run was started: what follows from them is in the policy's features.
+    'dataset.cameras',
+    'dataset.image_size',
     'dataset.frame_cache',
     'policy.pretrained_path',
     'policy.repo_id',

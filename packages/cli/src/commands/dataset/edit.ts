@@ -15,7 +15,7 @@ function say(output: Output, { root, episodes, frames, values, videoFrames }: Co
 export const convert = datasetCommand({
   name: 'convert',
   about:
-    'Writes a v2.0 or v2.1 dataset as v3.0 and compares every number and every encoded video frame with the source, which is ' +
+    'Writes an older dataset (v2.0, v2.1) in the format v3.0 and compares every number and every encoded video frame with the source, which is ' +
     'only read. A v3.0 dataset is written anew, its indices and video windows put right.',
   leading: 'root',
   schema: z.strictObject({
