@@ -36,6 +36,8 @@ function expectSameRun(found: string, expected: string): void {
 describe.each([
   ['baseline', ['--scheduler.type=linear', '--scheduler.num_warmup_steps=5']],
   ['CRaFT', craftFlags(old, '--craft.epsilon_mode=relative', '--craft.log_craft_metrics_freq=4')],
+  ['streamed', ['--dataset.streaming=true']],
+  ['mixture', [`--dataset.mixture=[{"repo_id": "test/old", "root": "${old}", "weight": 0.5}]`]],
 ])('%s, with dropout and VAE', (name, more) => {
   const straight = join(folder, `${name}-straight`);
 

@@ -5,6 +5,7 @@ import type { TrainConfig } from '../configs/train.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import type { DatasetStats } from '../datasets/stats.js';
+import { downloadPolicy, looksLikeRepoId } from '../hub/index.js';
 import { imagenetStats } from '../images/index.js';
 import { makePolicy } from '../policies/factory.js';
 import { withDatasetFeatures } from '../policies/features.js';
@@ -87,7 +88,7 @@ export async function prepareTraining(
     );
   }
   for (const choice of datasetChoices(given)) await fetch(choice);
-  const config = { ...given, policy: await withFeatures(given) };
+  const config = { ...given, policy: await withBackbone(await withFeatures(given), source === null) };
   const opened = await openTaskData(config);
   const features = { ...config.policy.input_features, ...config.policy.output_features };
   const table = featureTable({ features: opened.features, columns: new Map() }, Object.keys(features));
@@ -167,6 +168,15 @@ async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
     datasetFolder(config.dataset),
     { cameras: config.dataset.cameras ?? undefined, imageSize: config.dataset.image_size ?? undefined },
   );
+}
+
+// Weights of an image backbone may be named as a repository of the Hub, such as timm/resnet18.tv_in1k.
+async function withBackbone(policy: PolicyConfig, isNew: boolean): Promise<PolicyConfig> {
+  const weights = policy.pretrained_backbone_weights;
+  const wanted = isNew && cameraSizes(policy.input_features).size > 0;
+  if (!wanted || weights === null || existsSync(weights)) return policy;
+  if (weights.endsWith('.safetensors') || !looksLikeRepoId(weights)) return policy;
+  return { ...policy, pretrained_backbone_weights: join(await downloadPolicy(weights), 'model.safetensors') };
 }
 
 // What has to be downloaded: the policy's cameras, or those a new policy is to see.

@@ -33,7 +33,7 @@ export function findBackboneWeights(config: ActConfig): string | null {
     const model = network.toLowerCase();
     throw new CraftError(
       'POLICY_BACKBONE',
-      `${field}: torchvision's weights are not downloaded here; give a safetensors file of them instead ` +
+      `${field}: torchvision's weights are not downloaded here; name the same ones on the Hub (timm/resnet18.tv_in1k for resnet18), or a safetensors file ` +
         `(--policy.pretrained_backbone_weights=${model}.safetensors), which Python writes with: from torchvision.models import ` +
         `get_model; from safetensors.torch import save_file; save_file(get_model('${model}', weights='${version}').state_dict(), ` +
         `'${model}.safetensors'). Or set it to null for random weights, or start from a policy with --policy.path`,

@@ -34,7 +34,8 @@ export const actConfigSchema = z.strictObject({
     .nullable()
     .default('ResNet18_Weights.IMAGENET1K_V1')
     .describe(
-      "Weights that the backbone starts from: a safetensors file with torchvision's parameter names. null: random. " +
+      "Weights that the backbone starts from: a safetensors file with torchvision's parameter names, or a repository of the " +
+        'Hub with one (timm/resnet18.tv_in1k). null: random. ' +
         "torchvision's name of weights is accepted only where a policy brings its own (--policy.path).",
     ),
   replace_final_stride_with_dilation: z
