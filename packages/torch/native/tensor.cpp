@@ -42,10 +42,6 @@ CRAFT_FUNCTION(ownBytes) {
 }
 // useCount(tensor): holders of the tensor itself, other handles and recorded operations included.
 CRAFT_FUNCTION(useCount) { return fromInt(args.env, tensorArg(args, 0).use_count()); }
-CRAFT_FUNCTION(storageOffset) { return fromInt(args.env, tensorArg(args, 0).storage_offset()); }
-CRAFT_FUNCTION(sharesStorage) {
-  return fromBool(args.env, tensorArg(args, 0).storage().is_alias_of(tensorArg(args, 1).storage()));
-}
 
 // Another handle to the same tensor (same TensorImpl, so also the same autograd identity).
 CRAFT_FUNCTION(alias) { return newTensor(args, tensorArg(args, 0)); }
@@ -134,8 +130,6 @@ void registerTensor(napi_env env, napi_value exports) {
   exportFunction(env, exports, "isContiguous", isContiguous);
   exportFunction(env, exports, "ownBytes", ownBytes);
   exportFunction(env, exports, "useCount", useCount);
-  exportFunction(env, exports, "storageOffset", storageOffset);
-  exportFunction(env, exports, "sharesStorage", sharesStorage);
   exportFunction(env, exports, "alias", alias);
   exportFunction(env, exports, "item", item);
   exportFunction(env, exports, "fromBuffer", fromBuffer);

@@ -39,26 +39,19 @@ export class StagedFile {
    * An error thrown by `fill` itself passes through unchanged.
    */
   write(fill: (fd: number) => void): this {
-    let fd: number | undefined;
-    try {
-      fd = openSync(this.temporary, 'wx');
-      fill(fd);
-      fsyncSync(fd);
-      const open = fd;
-      fd = undefined;
-      closeSync(open);
-    } catch (error) {
-      discard(fd, this.temporary);
-      throw explainWriteError(error, this.path);
-    }
-    return this;
+    return this.#flushed('wx', fill);
   }
 
   /** Flushes a temporary file that something else has written. @throws as `write`. */
   flush(): this {
+    return this.#flushed('r+', () => {});
+  }
+
+  #flushed(flags: 'wx' | 'r+', fill: (fd: number) => void): this {
     let fd: number | undefined;
     try {
-      fd = openSync(this.temporary, 'r+');
+      fd = openSync(this.temporary, flags);
+      fill(fd);
       fsyncSync(fd);
       const open = fd;
       fd = undefined;

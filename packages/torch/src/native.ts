@@ -26,8 +26,6 @@ export interface Native {
   isContiguous(tensor: Handle): boolean;
   ownBytes(tensor: Handle): number;
   useCount(tensor: Handle): number;
-  storageOffset(tensor: Handle): number;
-  sharesStorage(a: Handle, b: Handle): boolean;
   alias(tensor: Handle): Handle;
   item(tensor: Handle): number | boolean | bigint;
   fromBuffer(array: ArrayBufferView, shape: readonly number[], dtype: number): Handle;

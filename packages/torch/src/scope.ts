@@ -113,8 +113,3 @@ export function scope<T>(body: () => T): T {
     release(mine);
   }
 }
-
-/** Whether code runs inside a scope now. */
-export function inScope(): boolean {
-  return current !== null;
-}

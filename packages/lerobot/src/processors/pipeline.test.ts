@@ -1,8 +1,9 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CraftError, rand, safetensors, type Tensor, tensor } from '@craft-ft/torch';
+import { rand, safetensors, type Tensor, tensor } from '@craft-ft/torch';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { thrown as error } from '../../test/thrown.js';
 import type { DatasetStats } from '../datasets/stats.js';
 import { actConfigSchema } from '../policies/act/configuration.js';
 import { DeviceStep } from './device.js';
@@ -41,16 +42,6 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }));
 
 const readJson = (name: string) => JSON.parse(readFileSync(join(dir, name), 'utf8'));
-
-function error(body: () => unknown): CraftError {
-  try {
-    body();
-  } catch (thrown) {
-    if (thrown instanceof CraftError) return thrown;
-    throw thrown;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('files', () => {
   test("are LeRobot's", () => {

@@ -8,11 +8,6 @@ export type Reduction = 'none' | 'mean' | 'sum';
 
 const REDUCTIONS: Record<Reduction, number> = { none: 0, mean: 1, sum: 2 };
 
-/** libtorch's number for a reduction. */
-export function reductionCode(reduction: Reduction): number {
-  return REDUCTIONS[reduction];
-}
-
 /** Mean (or sum) of |input − target|. */
 export function l1Loss(input: Tensor, target: Tensor, reduction: Reduction = 'mean'): Tensor {
   return ops.l1Loss(input, target, REDUCTIONS[reduction]);

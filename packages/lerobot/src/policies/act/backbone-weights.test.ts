@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CraftError, manualSeed, rand, safetensors, type Tensor, zeros } from '@craft-ft/torch';
+import { manualSeed, rand, safetensors, type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, expect, test } from 'vitest';
+import { thrown as error } from '../../../test/thrown.js';
 import { makePolicy } from '../factory.js';
 import { type ActConfig, actConfigSchema } from './configuration.js';
 import type { ActPolicy } from './policy.js';
@@ -46,16 +47,6 @@ function save(name: string, state: Map<string, Tensor>): string {
   const path = join(folder, name);
   safetensors.saveFile(path, state);
   return path;
-}
-
-function error(body: () => unknown): CraftError {
-  try {
-    body();
-  } catch (thrown) {
-    if (thrown instanceof CraftError) return thrown;
-    throw thrown;
-  }
-  throw new Error('nothing was thrown');
 }
 
 test('the backbone starts from the file, the rest from the seed', () => {

@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CraftError, manualSeed, memory, rand, safetensors, scope, tensor, zeros } from '@craft-ft/torch';
+import { manualSeed, memory, rand, safetensors, scope, tensor, zeros } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
+import { thrown as error } from '../../../test/thrown.js';
 import { makeProcessors } from '../../processors/factory.js';
 import { statTensors } from '../../processors/stats.js';
 import { makePolicy } from '../factory.js';
@@ -34,16 +35,6 @@ const batch = () => ({
   action: rand([5, 4, 2]),
   action_is_pad: zeros([5, 4], { dtype: 'bool' }),
 });
-
-function error(body: () => unknown): CraftError {
-  try {
-    body();
-  } catch (thrown) {
-    if (thrown instanceof CraftError) return thrown;
-    throw thrown;
-  }
-  throw new Error('nothing was thrown');
-}
 
 describe('random numbers', () => {
   test('the seed decides weights and latent noise', () => {
