@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findLibtorch } from './lib/find.mjs';
 import { inspect } from './lib/libtorch.mjs';
-import { planNative } from './lib/native.mjs';
+import { buildNative, kernelLibrary } from './lib/native.mjs';
 import { buildDir, digestTree, hash, nativeDir, readJson, root } from './lib/paths.mjs';
 import { ensureCompiler } from './lib/system.mjs';
 import { run, SetupError, say, step } from './lib/ui.mjs';
@@ -14,7 +14,7 @@ import { run, SetupError, say, step } from './lib/ui.mjs';
 const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--build-dir=NAME] [--again]
 
   --libtorch   look only there: Debian's libtorch-dev, a Python's torch (or one from pip), or a folder
-  --build-dir  build only the addon, into packages/torch/build-NAME; CRAFT_TORCH_ADDON=.../torch.node loads it
+  --build-dir  build only the addon and kernels, into packages/torch/build-NAME; CRAFT_TORCH_ADDON=.../torch.node loads it
   --again      look for libtorch again, even if the one of the last time is still there`;
 
 /** @typedef {import('./lib/libtorch.mjs').Libtorch} Libtorch */
@@ -32,7 +32,7 @@ function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ 
     ),
     libtorch: library ? digestTree(['so', 'dylib'].map((end) => join(library, `libtorch_cpu.${end}`))) : '',
     npm: digestTree([join(root, 'package-lock.json'), join(root, 'node_modules/.package-lock.json')]),
-    addon: digestTree([join(out, 'torch.node')]),
+    addon: digestTree([join(out, 'torch.node'), kernelLibrary(out)]),
     native: digestTree([nativeDir, join(root, 'scripts/lib')]),
     typescript: digestTree(
       [...sources, join(root, 'tsconfig.json'), join(root, 'tsconfig.base.json')],
@@ -112,11 +112,7 @@ async function main() {
   );
   const compiler = await ensureCompiler();
   await installPackages();
-  const plan = planNative({ libtorch, compiler, out });
-  if (!plan.upToDate) {
-    const title = `Compiling the addon with ${compiler} (${plan.stale.length} of ${plan.units.length} files)`;
-    await step(title, () => plan.compile());
-  }
+  await buildNative({ libtorch, compiler, out });
   if (!values['build-dir'] && (before?.typescript !== now.typescript || !now.built))
     await buildTypeScript(now.built);
 

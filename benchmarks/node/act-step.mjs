@@ -26,7 +26,7 @@ const batch = {
 const times = [];
 for (let i = 0; i < STEPS + 1; i++) {
   const before = performance.now();
-  torch.scope(() => strategy.update(i, batch));
+  torch.scope(() => strategy.update(i, [() => batch]));
   if (i > 0) times.push(performance.now() - before);
 }
 const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));

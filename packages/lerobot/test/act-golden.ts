@@ -2,10 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { safetensors, type Tensor } from '@craft-ft/torch';
 import { shared, sharedPath } from '../../torch/test/shared.js';
-import type { ActConfig } from '../src/policies/act/configuration.js';
+import { type ActConfig, actConfigSchema } from '../src/policies/act/configuration.js';
 import { ActPolicy } from '../src/policies/act/policy.js';
 import { readJsonObject } from '../src/policies/load-config.js';
-import { parsePolicyConfig } from '../src/policies/registry.js';
 
 /** Tensor values in the clear: what comparisons need. */
 export interface Values {
@@ -52,7 +51,7 @@ export function loadActGolden(path: string): ActGolden {
   const inTheClear = (file: string) =>
     new Map([...load(file)].map(([name, tensor]) => [name, values(tensor)]));
   return {
-    config: parsePolicyConfig(readJsonObject(`${path}/config.json`), path),
+    config: actConfigSchema.parse(readJsonObject(`${path}/config.json`)),
     weights: load('weights'),
     batch: Object.fromEntries(load('batch')),
     outputs: inTheClear('expected'),

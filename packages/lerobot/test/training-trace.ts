@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { safetensors, type Tensor } from '@craft-ft/torch';
 import { expect } from 'vitest';
 import type { OptimizerConfig } from '../src/configs/optim.js';
+import { actConfigSchema } from '../src/policies/act/configuration.js';
 import { ActPolicy } from '../src/policies/act/policy.js';
 import { readJsonObject } from '../src/policies/load-config.js';
-import { parsePolicyConfig } from '../src/policies/registry.js';
 import { DataStream } from '../src/training/data-stream.js';
 import { Optimization } from '../src/training/optimization.js';
 import { goldenActPath } from './act-golden.js';
@@ -75,7 +75,7 @@ export function loadTrace() {
   }
 
   function start(run: string): { policy: ActPolicy; optimization: Optimization } {
-    const config = parsePolicyConfig(readJsonObject(`${folder}/../a_state_env_vae/config.json`), 'trace');
+    const config = actConfigSchema.parse(readJsonObject(`${folder}/../a_state_env_vae/config.json`));
     const policy = new ActPolicy(config);
     policy.loadStateDict(safetensors.loadFile(`${folder}/${trace.initial_weights[run]}`));
     const optimizer: OptimizerConfig = {

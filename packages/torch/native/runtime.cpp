@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <dlfcn.h>
 #include <torch/version.h>
 
 #include "napi.h"
@@ -62,6 +63,16 @@ CRAFT_FUNCTION(setNumThreads) {
 CRAFT_FUNCTION(cudaDeviceCount) {
   return fromInt(args.env, at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
 }
+// loadLibrary(path): a library that registers operators with libtorch; it stays loaded
+CRAFT_FUNCTION(loadLibrary) {
+  const std::string path = toString(args.env, args[0]);
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
+    const char* reason = dlerror();
+    throw NapiFailure(reason == nullptr ? "it cannot be loaded" : reason);
+  }
+  return nullptr;
+}
+
 CRAFT_FUNCTION(version) { return fromString(args.env, TORCH_VERSION); }
 CRAFT_FUNCTION(parallelInfo) { return fromString(args.env, at::get_parallel_info()); }
 CRAFT_FUNCTION(showConfig) { return fromString(args.env, at::show_config()); }
@@ -89,6 +100,7 @@ void registerRuntime(napi_env env, napi_value exports) {
   exportFunction(env, exports, "numThreads", numThreads);
   exportFunction(env, exports, "setNumThreads", setNumThreads);
   exportFunction(env, exports, "cudaDeviceCount", cudaDeviceCount);
+  exportFunction(env, exports, "loadLibrary", loadLibrary);
   exportFunction(env, exports, "version", version);
   exportFunction(env, exports, "parallelInfo", parallelInfo);
   exportFunction(env, exports, "showConfig", showConfig);

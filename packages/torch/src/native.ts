@@ -65,6 +65,7 @@ export interface Native {
   numThreads(): number;
   setNumThreads(count: number): void;
   cudaDeviceCount(): number;
+  loadLibrary(path: string): void;
   version(): string;
   parallelInfo(): string;
   showConfig(): string;

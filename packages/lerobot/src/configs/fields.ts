@@ -32,7 +32,8 @@ export function listFields(schema: z.ZodType): FieldSpec[] {
   return fields;
 }
 
-function walk(schema: JsonSchema, path: string, variant: FieldSpec['variant'], out: FieldSpec[]): void {
+function walk(given: JsonSchema, path: string, variant: FieldSpec['variant'], out: FieldSpec[]): void {
+  const schema = orNull(given);
   const choices = objectChoices(schema);
   if (choices !== null) {
     if (path !== '') out.push(spec(schema, path, 'group', variant));
@@ -44,6 +45,14 @@ function walk(schema: JsonSchema, path: string, variant: FieldSpec['variant'], o
   } else {
     out.push(spec(schema, path, 'value', variant));
   }
+}
+
+/** The object of a field that is an object or null, which has fields all the same; any other schema as it is. */
+function orNull(schema: JsonSchema): JsonSchema {
+  const [one, ...others] = ((schema.anyOf ?? []) as JsonSchema[]).filter(({ type }) => type !== 'null');
+  if (one?.properties === undefined || others.length > 0 || one.properties.type !== undefined) return schema;
+  const { anyOf: _, ...own } = schema;
+  return { ...one, ...own, typeText: `${typeText(one)} or null` } as JsonSchema;
 }
 
 function walkProperties(

@@ -19,7 +19,7 @@ export interface NotYet {
 
 const VIDEO = 'cameras are decoded by one built-in decoder';
 const LOADER = "it tunes the workers of Python's loader";
-const ROLLOUT = 'evaluation in a simulator is not available during training yet';
+const ROLLOUT = 'this package has no environments';
 const WANDB = 'Weights & Biases is not available yet; metrics.jsonl and the log have every number';
 const HUB = 'training does not upload by itself; pass false and use `craft push` afterwards';
 const SHARDED = 'training in one process on one device only, for now';
@@ -29,7 +29,6 @@ const HELD_OUT = 'a held-out loss is not available yet';
 export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'policy.push_to_hub', off: [false], reason: HUB, keep: true },
   { flag: 'policy.use_amp', off: [false], reason: 'mixed precision is not available yet', keep: true },
-  { flag: 'policy.use_peft', off: [false], reason: 'LoRA adapters are not available yet', keep: true },
   {
     flag: 'policy.pretrained_revision',
     off: [],
@@ -46,10 +45,6 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'dataset.video_backend', off: 'any', reason: VIDEO },
   { flag: 'dataset.return_uint8', off: 'any', reason: VIDEO },
   { flag: 'dataset.depth_output_unit', off: ['mm'], reason: 'depth cameras are not read yet' },
-  { flag: 'env.*', off: [], reason: ROLLOUT },
-  { flag: 'env_eval_freq', off: 'any', reason: ROLLOUT },
-  { flag: 'eval_freq', off: 'any', reason: ROLLOUT },
-  { flag: 'eval.*', off: 'any', reason: ROLLOUT },
   { flag: 'eval_steps', off: [0], reason: HELD_OUT },
   { flag: 'max_eval_samples', off: 'any', reason: HELD_OUT },
   { flag: 'reward_model.*', off: [], reason: 'reward models are not available; train a policy' },
@@ -57,18 +52,12 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'wandb.*', off: 'any', reason: 'Weights & Biases is off' },
   { flag: 'ema.enable', off: [false], reason: 'averaged weights are not available yet' },
   { flag: 'ema.*', off: 'any', reason: 'averaged weights are off' },
-  { flag: 'peft.*', off: [], reason: 'LoRA adapters are not available yet' },
   { flag: 'job.target', off: ['local'], reason: 'jobs run on this machine only' },
   { flag: 'job.*', off: 'any', reason: 'jobs run on this machine only' },
   { flag: 'parallelism.dp_replicate', off: [1], reason: SHARDED },
   { flag: 'parallelism.dp_shard', off: [1, -1], reason: SHARDED },
   { flag: 'parallelism.*', off: [1], reason: SHARDED },
   { flag: 'accelerator.mixed_precision', off: ['no'], reason: 'mixed precision is not available yet' },
-  {
-    flag: 'accelerator.gradient_accumulation.steps',
-    off: [1],
-    reason: 'gradient accumulation is not available yet',
-  },
   { flag: 'accelerator.*', off: 'any', reason: SHARDED },
   { flag: 'sample_weighting.*', off: [], reason: 'sample weighting is not available' },
   { flag: 'use_rabc', off: [false], reason: 'sample weighting is not available' },
@@ -79,6 +68,14 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'prefetch_factor', off: 'any', reason: LOADER },
   { flag: 'persistent_workers', off: 'any', reason: LOADER },
   { flag: 'dataloader_multiprocessing_context', off: 'any', reason: LOADER },
+];
+
+/** Those of evaluation during training, for training that has no environments to evaluate in. */
+export const ENVIRONMENT_FLAGS_NOT_YET: readonly NotYet[] = [
+  { flag: 'env.*', off: [], reason: ROLLOUT },
+  { flag: 'env_eval_freq', off: 'any', reason: ROLLOUT },
+  { flag: 'eval_freq', off: 'any', reason: ROLLOUT },
+  { flag: 'eval.*', off: 'any', reason: ROLLOUT },
 ];
 
 /** The entry that governs a dotted name, or null. */

@@ -92,7 +92,7 @@ test('a rule that depends on a wrong field stays silent', () => {
 test('what is missing is named', () => {
   expect(problemsOf({})).toEqual([
     'dataset.repo_id: missing, expected text',
-    'policy.type: missing, expected act, or --policy.path with the folder of a trained policy',
+    'policy.type: missing, expected act|pi0_fast, or --policy.path with the folder of a trained policy',
   ]);
 });
 

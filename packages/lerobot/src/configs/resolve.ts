@@ -2,11 +2,13 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { policyConfigSchema, policyPresets } from '../policies/registry.js';
 import { checkConfig } from './check.js';
-import { LEROBOT_FLAGS_NOT_YET, type NotYet, removeNotYet } from './not-yet.js';
+import { ENVIRONMENT_FLAGS_NOT_YET, LEROBOT_FLAGS_NOT_YET, type NotYet, removeNotYet } from './not-yet.js';
 import type { OptimizerConfig, SchedulerConfig } from './optim.js';
-import { isPlainObject, type PlainObject } from './plain.js';
+import { deletePath, getPath, isPlainObject, type PlainObject } from './plain.js';
 import { ConfigError, type Problem } from './problem.js';
 import { type TrainConfig, trainConfigSchema, validateTrain } from './train.js';
+
+const ACCUMULATION = 'accelerator.gradient_accumulation.steps';
 
 /** A training configuration that may be larger than `TrainConfig`: its schema, rules and unavailable flags. */
 export interface ConfigSpec<C extends TrainConfig> {
@@ -18,7 +20,7 @@ export interface ConfigSpec<C extends TrainConfig> {
 export const trainConfigSpec: ConfigSpec<TrainConfig> = {
   schema: trainConfigSchema,
   validate: validateTrain,
-  notYet: LEROBOT_FLAGS_NOT_YET,
+  notYet: [...LEROBOT_FLAGS_NOT_YET, ...ENVIRONMENT_FLAGS_NOT_YET],
 };
 
 export interface ResolvedConfig<C> {
@@ -40,7 +42,7 @@ export function resolveTrainConfig<C extends TrainConfig>(
   spec: ConfigSpec<C>,
   now: Date = new Date(),
 ): ResolvedConfig<C> {
-  const { plain: known, ignored, problems } = removeNotYet(plain, spec.notYet);
+  const { plain: known, ignored, problems } = removeNotYet(withOwnNames(plain), spec.notYet);
   const { filled, problems: missing } = fillPresets({ dataset: {}, policy: {}, ...known });
   const jobName = typeof filled.job_name === 'string' ? filled.job_name : policyType(filled.policy);
   filled.job_name ??= jobName;
@@ -49,6 +51,16 @@ export function resolveTrainConfig<C extends TrainConfig>(
   const all = [...problems, ...missing, ...checked.problems.map(orPolicyPath)];
   if (checked.config === null || all.length > 0) throw new ConfigError(all);
   return { config: checked.config, ignored };
+}
+
+/** LeRobot's nested name of a field under the flat one; the flat one wins. */
+function withOwnNames(plain: PlainObject): PlainObject {
+  const steps = getPath(plain, ACCUMULATION);
+  if (steps === undefined) return plain;
+  const copy = structuredClone(plain);
+  deletePath(copy, ACCUMULATION);
+  copy.gradient_accumulation_steps ??= steps;
+  return copy;
 }
 
 /** `outputs/train/2025-01-31/12-00-00_act`, in local time as LeRobot writes it. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { peftConfigSchema, validatePeft } from '../policies/lora/config.js';
 import { policyConfigSchema, validatePolicy } from '../policies/registry.js';
 import { datasetConfigSchema, validateDataset } from './dataset.js';
 import { optimizerConfigSchema, schedulerConfigSchema, validateScheduler } from './optim.js';
@@ -45,6 +46,14 @@ export const trainConfigSchema = z.strictObject({
     .min(1)
     .default(8)
     .describe('Samples per step. Typical: 8 to 64; larger is steadier and needs more memory.'),
+  gradient_accumulation_steps: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe(
+      'Batches whose gradients make one optimiser step: an effective batch of batch_size times this, for the memory of ' +
+        "batch_size. Steps, log and checkpoints count optimiser steps. LeRobot's accelerator.gradient_accumulation.steps.",
+    ),
   steps: z
     .int()
     .min(1)
@@ -81,6 +90,12 @@ export const trainConfigSchema = z.strictObject({
       "How the learning rate changes over the run. null: constant. Not given: the policy's preset.",
     defaultText: "the policy's preset",
   }),
+  peft: peftConfigSchema
+    .nullable()
+    .default(null)
+    .describe(
+      'Train low-rank adapters (LoRA) of a policy from --policy.path instead of all its weights. null: all weights. Any field switches it on.',
+    ),
   normalization_stats: z
     .enum(['checkpoint', 'dataset'])
     .default('checkpoint')
@@ -105,6 +120,7 @@ export function validateTrain(config: TrainConfig): Problem[] {
     ...validatePolicy(config.policy),
     ...validateScheduler(config.scheduler),
     ...validateRenameMap(config.rename_map),
+    ...validatePeft(config.peft, config.policy),
   ];
 }
 

@@ -16,7 +16,7 @@ export interface BatchColumn {
  */
 export interface Batch {
   readonly columns: Record<string, BatchColumn>;
-  /** The instruction of each frame. */
+  /** The instruction of each frame; empty in a dataset without instructions. */
   readonly tasks: string[];
 }
 

@@ -181,7 +181,7 @@ export class LeRobotDataset {
       columns[`${key}_is_pad`] = isPad;
     }
     const taskIndex = this.columns.get('task_index')!.data;
-    return { columns, tasks: indices.map((row) => this.metadata.tasks.get(Number(taskIndex[row]))!) };
+    return { columns, tasks: indices.map((row) => this.metadata.tasks.get(Number(taskIndex[row])) ?? '') };
   }
 
   /** One frame. Throws CraftError `DATASET_INDEX` when the row is out of range. */

@@ -11,6 +11,7 @@ export {
 export { type ColumnArray, type ColumnDType, columnDType } from './dtypes.js';
 export type { FrameValue, RgbImage } from './episode-buffer.js';
 export { type FeatureRow, featureTable, formatFeatureTable } from './feature-table.js';
+export { GroupSampler, type SamplerGroup } from './group-sampler.js';
 export {
   type AbsoluteIndex,
   absoluteIndex,
@@ -21,7 +22,8 @@ export {
 export { bookkeepingKeys, type DatasetInfo, type FeatureInfo, isBookkeeping } from './info.js';
 export { type EpisodeRecord, LeRobotDatasetMetadata, type VideoSegment } from './metadata.js';
 export { type MixtureMember, MultiDataset } from './mixture.js';
-export { MixtureSampler, type MixtureSamplerOptions } from './mixture-sampler.js';
+export { MixtureSampler, type MixtureSamplerOptions, memberSeed } from './mixture-sampler.js';
+export { shuffle, Xoshiro128 } from './random.js';
 export type { RenameMap } from './rename.js';
 export {
   EpisodeAwareSampler,

@@ -76,7 +76,11 @@ export class MultiDataset {
       `mixture of ${this.names.join(', ')}`,
       onWarning,
     );
-    this.tasks = [...new Set(this.members.flatMap(({ metadata }) => [...metadata.tasks.values()]))].sort();
+    this.tasks = [
+      ...new Set(
+        this.members.flatMap(({ metadata: { tasks } }) => (tasks.size === 0 ? [''] : [...tasks.values()])),
+      ),
+    ].sort();
   }
 
   /** Frames per second, of every member. */

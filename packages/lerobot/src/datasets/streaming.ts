@@ -199,7 +199,7 @@ export class StreamingDataset {
       columns[`${key}_is_pad`] = isPad;
     }
     const taskIndex = columns.task_index!.data as ArrayLike<number | bigint>;
-    const tasks = Array.from(taskIndex, (index) => this.metadata.tasks.get(Number(index))!);
+    const tasks = Array.from(taskIndex, (index) => this.metadata.tasks.get(Number(index)) ?? '');
     return { columns, tasks };
   }
 }

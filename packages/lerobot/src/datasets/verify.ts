@@ -42,7 +42,8 @@ export function verifyColumns(
         index[row] = BigInt(episode.fromIndex + frame);
         corrected ??= path;
       }
-      if (metadata.tasks.has(Number(taskIndex[row]))) continue;
+      // Recordings without any instruction are listed by some converters as an empty table.
+      if (metadata.tasks.size === 0 || metadata.tasks.has(Number(taskIndex[row]))) continue;
       throw new CraftError(
         'DATASET_TASK',
         `${path}: column "task_index" is ${taskIndex[row]} at frame ${frame} of episode ${episode.episodeIndex}, which the tasks file does not list`,

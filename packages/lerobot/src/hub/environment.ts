@@ -16,9 +16,18 @@ export function datasetCacheFolder(repoId: string): string {
 
 /** Where {@link downloadPolicy} keeps a policy: `$HF_HOME/craft/policies/<repoId>`, with `@<revision>` where one was asked for. */
 export function policyCacheFolder(repoId: string, revision?: string): string {
+  return modelCacheFolder('policies', repoId, revision);
+}
+
+/** Where {@link downloadTokenizer} keeps a tokeniser: `$HF_HOME/craft/tokenizers/<repoId>`. */
+export function tokenizerCacheFolder(repoId: string, revision?: string): string {
+  return modelCacheFolder('tokenizers', repoId, revision);
+}
+
+function modelCacheFolder(kind: string, repoId: string, revision: string | undefined): string {
   const suffix = revision === undefined ? '' : `@${revision.replaceAll(/[^\w.-]/g, '-')}`;
   const [user = '', name = ''] = repoId.split('/');
-  return join(hfHome(), 'craft', 'policies', user, name + suffix);
+  return join(hfHome(), 'craft', kind, user, name + suffix);
 }
 
 /** The Hub's address without a slash at its end: `HF_ENDPOINT`, by default https://huggingface.co. */

@@ -97,3 +97,10 @@ test('offline or unreachable, a complete copy is used', async () => {
   writeFileSync(join(folder, '.cache/craft/hub.json'), '');
   await expect(downloadPolicy('user/act')).rejects.toMatchObject({ code: 'HUB_OFFLINE' });
 });
+
+test("a policy's own FAST tokeniser comes with it", async () => {
+  publish({ ...single, 'fast_tokenizer/tokenizer.json': '{}', 'fast_tokenizer/processor_config.json': '{}' });
+  const folder = await downloadPolicy('user/act', { retry: quick });
+  expect(existsSync(join(folder, 'fast_tokenizer/tokenizer.json'))).toBe(true);
+  expect(existsSync(join(folder, 'training_state'))).toBe(false);
+});

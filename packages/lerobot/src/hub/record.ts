@@ -117,3 +117,8 @@ export class DownloadRecord {
     this.#written = Date.now();
   }
 }
+
+/** The commit that a folder was downloaded at; null for one that nothing was downloaded into. */
+export function downloadedCommit(root: string): string | null {
+  return DownloadRecord.open(root).last?.commit ?? null;
+}

@@ -43,7 +43,7 @@ export const basePolicyFields = {
       typeText: 'cpu|cuda|cuda:N|mps|auto or null',
     }),
   use_amp: z.boolean().default(false).describe('Automatic mixed precision. Only false for now.'),
-  use_peft: z.boolean().default(false).describe('Whether the checkpoint is an adapter. Only false for now.'),
+  use_peft: z.boolean().default(false).describe('Whether the checkpoint is a LoRA adapter; set by --peft.*.'),
   push_to_hub: z.boolean().default(false).describe('Upload the policy after training. Only false for now.'),
   repo_id: hubText('Name of the policy on the Hugging Face Hub; kept for the checkpoint.'),
   private: z
@@ -62,7 +62,9 @@ export const basePolicyFields = {
 };
 
 /** A normalisation mode for each type of feature; `defaults` are the policy's own. */
-export const normalizationMapping = <D extends Record<string, 'MEAN_STD' | 'IDENTITY'>>(defaults: D) =>
+export const normalizationMapping = <D extends Record<string, 'MEAN_STD' | 'QUANTILES' | 'IDENTITY'>>(
+  defaults: D,
+) =>
   z
     .partialRecord(featureTypeSchema, normalizationModeSchema)
     .default(defaults)

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import { isPlainObject, type PlainObject } from '../configs/plain.js';
 import { type PolicyConfig, parsePolicyConfig } from './registry.js';
@@ -39,9 +39,25 @@ export function readJsonObject(file: string): PlainObject {
   return value;
 }
 
+/** Folder inside a checkpoint for the FAST tokeniser it was trained with, where that is no repository of the Hub. */
+export const FAST_TOKENIZER_FOLDER = 'fast_tokenizer';
+
+/**
+ * A policy's fields with the FAST tokeniser that lies in its checkpoint, where the folder they name is not here: the checkpoint may
+ * have come from another machine.
+ *
+ * @param dir the checkpoint's folder
+ */
+export function withOwnTokenizer(policy: PlainObject, dir: string): PlainObject {
+  const name = policy.action_tokenizer_name;
+  const own = join(dir, FAST_TOKENIZER_FOLDER);
+  if (typeof name !== 'string' || existsSync(name) || !existsSync(join(own, 'tokenizer.json'))) return policy;
+  return { ...policy, action_tokenizer_name: resolve(own) };
+}
+
 /** Reads and checks the `config.json` of a policy folder, checkpoint or run. */
 export function readPolicyConfig(path: string): { dir: string; config: PolicyConfig } {
   const dir = findPolicyDir(path);
   const file = join(dir, 'config.json');
-  return { dir, config: parsePolicyConfig(readJsonObject(file), file) };
+  return { dir, config: parsePolicyConfig(withOwnTokenizer(readJsonObject(file), dir), file) };
 }

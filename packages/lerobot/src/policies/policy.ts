@@ -1,6 +1,8 @@
 import { CraftError, nn, noGrad, type optim, type Tensor } from '@craft-ft/torch';
 import type { PolicyFeatures } from '../configs/features.js';
 import type { TensorBatch } from '../processors/step.js';
+import { inEvaluationMode } from './evaluation-mode.js';
+import type { HiddenStates } from './hidden-states.js';
 import type { PolicyConfig } from './registry.js';
 
 /** What a policy's `forward` returns in training. */
@@ -43,15 +45,37 @@ export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.M
   /** The trainable parameters, each in exactly one group; groups are LeRobot's, in its order, and may be empty. */
   abstract parameterGroups(): optim.ParameterGroup[];
 
+  /**
+   * The backbone's hidden states on a batch of observations; actions in the batch are not looked at. The caller decides between
+   * training and evaluation mode, which is about dropout only: nothing is drawn from a posterior.
+   *
+   * @throws CraftError `POLICY_HIDDEN_STATES` where the policy has none; `POLICY_INPUT`
+   */
+  hiddenStates(_batch: TensorBatch): HiddenStates {
+    const message = `policy.type=${this.config.type} has no hidden states to compare`;
+    throw new CraftError(
+      'POLICY_HIDDEN_STATES',
+      `${message}; use another craft.retention_mode, such as loss`,
+    );
+  }
+
+  /**
+   * The actions from now on with their graph, normalised: `[B, chunk, a]`. Deterministic: no dropout, and the mean of any latent
+   * variable; the mode is restored.
+   *
+   * @throws CraftError `POLICY_NO_ACTION_GRAPH` where actions are not a differentiable function of the weights; `POLICY_INPUT`
+   */
+  actionsForDistillation(_batch: TensorBatch): Tensor {
+    const message = `policy.type=${this.config.type} chooses actions in steps that have no gradient`;
+    throw new CraftError(
+      'POLICY_NO_ACTION_GRAPH',
+      `${message}; use another craft.retention_mode, such as token_ce or loss`,
+    );
+  }
+
   /** Runs `body` in evaluation mode without recording a graph, then restores the mode. */
   protected evaluating<T>(body: () => T): T {
-    const before = this.training;
-    this.eval();
-    try {
-      return noGrad(body);
-    } finally {
-      this.train(before);
-    }
+    return inEvaluationMode(this, () => noGrad(body));
   }
 }
 

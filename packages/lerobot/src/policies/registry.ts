@@ -9,9 +9,16 @@ import {
   actSchedulerPreset,
   validateAct,
 } from './act/configuration.js';
+import {
+  pi0FastConfigSchema,
+  pi0FastDeltaIndices,
+  pi0FastOptimizerPreset,
+  pi0FastSchedulerPreset,
+  validatePi0Fast,
+} from './pi0_fast/configuration.js';
 
 /** Configuration of any policy, told apart by `type`. A new policy is added here and in `POLICIES`, nowhere else. */
-export const policyConfigSchema = z.discriminatedUnion('type', [actConfigSchema]);
+export const policyConfigSchema = z.discriminatedUnion('type', [actConfigSchema, pi0FastConfigSchema]);
 export type PolicyConfig = z.infer<typeof policyConfigSchema>;
 export type PolicyType = PolicyConfig['type'];
 
@@ -27,6 +34,8 @@ interface PolicyEntry<C> {
   optimizerPreset(config: C): OptimizerConfig;
   schedulerPreset(config: C): SchedulerConfig | null;
   deltaIndices(config: C): DeltaIndices;
+  /** Fields that LeRobot does not have, with the value under which a policy is LeRobot's. */
+  extensions: Partial<C>;
 }
 
 const POLICIES: { [T in PolicyType]: PolicyEntry<Extract<PolicyConfig, { type: T }>> } = {
@@ -35,15 +44,28 @@ const POLICIES: { [T in PolicyType]: PolicyEntry<Extract<PolicyConfig, { type: T
     optimizerPreset: actOptimizerPreset,
     schedulerPreset: actSchedulerPreset,
     deltaIndices: actDeltaIndices,
+    extensions: { task_embedding_dim: 0 },
+  },
+  pi0_fast: {
+    validate: validatePi0Fast,
+    optimizerPreset: pi0FastOptimizerPreset,
+    schedulerPreset: pi0FastSchedulerPreset,
+    deltaIndices: pi0FastDeltaIndices,
+    extensions: {},
   },
 };
+
+// An entry takes its own type's configuration only, which is the one that its key was taken from.
+function entryOf(config: PolicyConfig): PolicyEntry<PolicyConfig> {
+  return POLICIES[config.type] as PolicyEntry<PolicyConfig>;
+}
 
 /** The types that `--policy.type` accepts. */
 export const POLICY_TYPES = Object.keys(POLICIES) as PolicyType[];
 
 /** Rules between the fields of a policy's configuration. */
 export function validatePolicy(config: PolicyConfig): Problem[] {
-  return POLICIES[config.type].validate(config);
+  return entryOf(config).validate(config);
 }
 
 /** The optimiser and learning-rate schedule that belong to a policy. */
@@ -51,13 +73,23 @@ export function policyPresets(config: PolicyConfig): {
   optimizer: OptimizerConfig;
   scheduler: SchedulerConfig | null;
 } {
-  const entry = POLICIES[config.type];
+  const entry = entryOf(config);
   return { optimizer: entry.optimizerPreset(config), scheduler: entry.schedulerPreset(config) };
 }
 
 /** The frames that a sample for this policy is made of. */
 export function policyDeltaIndices(config: PolicyConfig): DeltaIndices {
-  return POLICIES[config.type].deltaIndices(config);
+  return entryOf(config).deltaIndices(config);
+}
+
+/**
+ * A policy's configuration as files hold it: without the fields that LeRobot would refuse, unless the policy uses them.
+ */
+export function portablePolicyConfig(config: PolicyConfig): Partial<PolicyConfig> {
+  const neutral = Object.entries(entryOf(config).extensions);
+  const dropped = neutral.filter(([name, value]) => config[name as keyof PolicyConfig] === value);
+  const names = new Set(dropped.map(([name]) => name));
+  return Object.fromEntries(Object.entries(config).filter(([name]) => !names.has(name)));
 }
 
 /**

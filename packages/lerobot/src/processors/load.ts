@@ -54,8 +54,9 @@ export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): 
 export function loadProcessors(
   dir: string,
   config: PolicyConfig,
-  overrides: ProcessorOverrides = {},
+  given: ProcessorOverrides = {},
 ): PolicyProcessors {
+  const overrides = { ...given, policy: given.policy ?? config };
   const preprocessor = join(dir, PREPROCESSOR_FILE);
   if (!existsSync(preprocessor) && !existsSync(join(dir, POSTPROCESSOR_FILE))) {
     const stats = overrides.stats ?? legacyStats(join(dir, 'model.safetensors'), config);

@@ -1,5 +1,6 @@
 import { scope, type Tensor } from '@craft-ft/torch';
-import type { ProcessorStep, TensorBatch } from './step.js';
+import { AbsoluteActionsStep, RelativeActionsStep } from './relative-actions.js';
+import type { ProcessorStep, TensorBatch, Texts } from './step.js';
 
 /** Steps one after the other, as LeRobot's `PolicyProcessorPipeline`. */
 export class ProcessorPipeline {
@@ -9,9 +10,12 @@ export class ProcessorPipeline {
     readonly steps: readonly ProcessorStep[],
   ) {}
 
-  /** Runs a batch through every step. Tensors that no step changes are passed on, not copied. */
-  process(batch: TensorBatch): TensorBatch {
-    return scope(() => this.steps.reduce((current, step) => step.process(current), batch));
+  /** Runs a batch through every step. Tensors that no step changes are passed on, not copied; `texts` stays as it is. */
+  process(batch: TensorBatch, texts: Texts = {}): TensorBatch {
+    return scope(() => {
+      const own = { ...texts };
+      return this.steps.reduce((current, step) => step.process(current, own), batch);
+    });
   }
 }
 
@@ -20,14 +24,26 @@ export class PolicyProcessors {
   constructor(
     readonly preprocessor: ProcessorPipeline,
     readonly postprocessor: ProcessorPipeline,
-  ) {}
-
-  /** From a dataset's or robot's batch to the policy's: batched, on the policy's device, normalised. */
-  preprocess(batch: TensorBatch): TensorBatch {
-    return this.preprocessor.process(batch);
+  ) {
+    const relative = preprocessor.steps.find((step) => step instanceof RelativeActionsStep);
+    for (const step of postprocessor.steps) {
+      if (step instanceof AbsoluteActionsStep) step.follow(relative ?? null);
+    }
   }
 
-  /** From the policy's action (`[B, a]` or `[B, steps, a]`) to the robot's: dataset scale, on the CPU. */
+  /**
+   * From a dataset's or robot's batch to the policy's: batched, on the policy's device, normalised, tokenised.
+   *
+   * @param texts of the samples: `{ task: ['pick up the bottle'] }` (one for all, or one each). Policies without language need none
+   */
+  preprocess(batch: TensorBatch, texts: Texts = {}): TensorBatch {
+    return this.preprocessor.process(batch, texts);
+  }
+
+  /**
+   * From the policy's action (`[B, a]` or `[B, steps, a]`) to the robot's: dataset scale, on the CPU. With relative actions, they are
+   * relative to the state that was last preprocessed.
+   */
   postprocess(action: Tensor): Tensor {
     return this.postprocessor.process({ action }).action!;
   }

@@ -4,7 +4,7 @@ import type { PlainObject } from '../configs/plain.js';
 import type { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
 
 /**
- * Writes `<name>.json` and, for each step with state, `<name>_step_<i>_<registry name>.safetensors`, as LeRobot's
+ * Writes `<name>.json`, the files that steps need and, for each step with state, `<name>_step_<i>_<registry name>.safetensors`, as LeRobot's
  * `DataProcessorPipeline.save_pretrained`.
  *
  * @param dir an existing folder
@@ -13,6 +13,7 @@ import type { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
 export function savePipeline(pipeline: ProcessorPipeline, dir: string): void {
   const steps = pipeline.steps.map((step, i) => {
     const entry: PlainObject = { registry_name: step.registryName, config: step.config() };
+    step.saveAssets?.(dir);
     const state = step.state();
     if (state === null || state.size === 0) return entry;
     const file = `${pipeline.name}_step_${i}_${step.registryName}.safetensors`;

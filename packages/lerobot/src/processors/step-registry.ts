@@ -2,12 +2,19 @@ import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import { featureTypeSchema, normalizationModeSchema, type PolicyFeatures } from '../configs/features.js';
 import type { PlainObject } from '../configs/plain.js';
+import type { Pi0FastConfig } from '../policies/pi0_fast/configuration.js';
+import type { PolicyConfig } from '../policies/registry.js';
 import { DeviceStep } from './device.js';
 import { type NormalizerOptions, NormalizerStep, UnnormalizerStep } from './normalizer.js';
+import { PromptStep, type WarningOptions } from './prompt.js';
+import { AbsoluteActionsStep, RelativeActionsStep } from './relative-actions.js';
 import { RenameStep } from './rename.js';
 import type { StatTensors } from './stats.js';
 import type { ProcessorStep } from './step.js';
+import { TaskEmbeddingStep } from './task-embedding.js';
 import { ToBatchStep } from './to-batch.js';
+import { TokenizeActionsStep } from './tokenize-actions.js';
+import { TokenizeTextStep } from './tokenize-text.js';
 
 /** What may be changed while a saved pipeline is loaded, as LeRobot's processor overrides. */
 export interface ProcessorOverrides {
@@ -17,6 +24,10 @@ export interface ProcessorOverrides {
   renameMap?: Readonly<Record<string, string>>;
   /** Statistics to use in place of the saved ones. */
   stats?: StatTensors;
+  /** The policy's configuration: its tokenisers count, and it has what LeRobot leaves out of the files. */
+  policy?: PolicyConfig;
+  /** Receives one-line warnings of steps. Default: `console.warn`. */
+  onWarning?: (message: string) => void;
 }
 
 /** A step's entry in a pipeline file, with its state read. */
@@ -45,6 +56,33 @@ const schemas = {
     norm_map: z.partialRecord(featureTypeSchema, normalizationModeSchema),
     normalize_observation_keys: z.array(z.string()).nullish(),
   }),
+  relative: z.looseObject({
+    enabled: z.boolean().default(false),
+    exclude_joints: z.array(z.string()).default([]),
+    action_names: z.array(z.string()).nullable().default(null),
+  }),
+  taskEmbedding: z.looseObject({ dim: z.int().min(1) }),
+  absolute: z.looseObject({ enabled: z.boolean().default(false) }),
+  prompt: z.looseObject({
+    max_state_dim: z.int().min(1).optional(),
+    task_key: z.string().default('task'),
+  }),
+  text: z.looseObject({
+    tokenizer_name: z.string().optional(),
+    max_length: z.int().min(1).default(512),
+    task_key: z.string().default('task'),
+    padding_side: z.enum(['left', 'right']).default('right'),
+    padding: z.enum(['max_length', 'longest']).default('max_length'),
+    truncation: z.boolean().default(true),
+  }),
+  actions: z.looseObject({
+    action_tokenizer_name: z.string().optional(),
+    paligemma_tokenizer_name: z.string().optional(),
+    max_action_tokens: z.int().min(1).default(256),
+    fast_skip_tokens: z.int().min(0).optional(),
+    // Nothing of a tokeniser's folder is ever run here.
+    trust_remote_code: z.boolean().optional(),
+  }),
 };
 
 const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = {
@@ -60,7 +98,66 @@ const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = 
   },
   normalizer_processor: (saved) => new NormalizerStep(normalizerOptions(saved)),
   unnormalizer_processor: (saved) => new UnnormalizerStep(normalizerOptions(saved)),
+  relative_actions_processor: (saved) => {
+    const config = read(schemas.relative, saved);
+    const { enabled, exclude_joints: excludeJoints, action_names: actionNames } = config;
+    return new RelativeActionsStep({ enabled, excludeJoints, actionNames });
+  },
+  craft_task_embedding_processor: (saved) => new TaskEmbeddingStep(read(schemas.taskEmbedding, saved).dim),
+  absolute_actions_processor: (saved) => new AbsoluteActionsStep(read(schemas.absolute, saved).enabled),
+  pi0_fast_prepare_state_tokenizer_processor_step: (saved) => {
+    const { max_state_dim, task_key: taskKey } = read(schemas.prompt, saved);
+    return new PromptStep({ maxStateDim: max_state_dim ?? pi0Fast(saved)?.max_state_dim, taskKey });
+  },
+  tokenizer_processor: (saved) => {
+    const config = read(schemas.text, saved);
+    return new TokenizeTextStep({
+      tokenizerName: named(
+        saved,
+        'tokenizer_name',
+        pi0Fast(saved)?.text_tokenizer_name,
+        config.tokenizer_name,
+      ),
+      maxLength: config.max_length,
+      taskKey: config.task_key,
+      paddingSide: config.padding_side,
+      padding: config.padding,
+      truncation: config.truncation,
+      ...warnings(saved),
+    });
+  },
+  action_tokenizer_processor: (saved) => {
+    const config = read(schemas.actions, saved);
+    const policy = pi0Fast(saved);
+    const { paligemma_tokenizer_name: text = 'google/paligemma-3b-pt-224', action_tokenizer_name: fast } =
+      config;
+    return new TokenizeActionsStep({
+      actionTokenizerName: named(saved, 'action_tokenizer_name', policy?.action_tokenizer_name, fast),
+      textTokenizerName: policy?.text_tokenizer_name ?? text,
+      maxActionTokens: config.max_action_tokens,
+      fastSkipTokens: policy?.fast_skip_tokens ?? config.fast_skip_tokens ?? 128,
+      ...warnings(saved),
+    });
+  },
 };
+
+// The policy decodes with the tokenisers of its configuration, so the processors must encode with the same.
+function pi0Fast({ overrides: { policy } }: SavedStep): Pi0FastConfig | undefined {
+  return policy?.type === 'pi0_fast' ? policy : undefined;
+}
+
+function named(saved: SavedStep, field: string, own: string | undefined, stored: string | undefined): string {
+  const name = own ?? stored;
+  if (name !== undefined) return name;
+  throw new CraftError(
+    'PROCESSOR_INVALID',
+    `${saved.where}: config.${field} is missing: which tokenizer is it?`,
+  );
+}
+
+function warnings({ overrides: { onWarning } }: SavedStep): WarningOptions {
+  return onWarning === undefined ? {} : { onWarning };
+}
 
 /**
  * Makes a step from its entry in a pipeline file.

@@ -15,7 +15,7 @@ test.skipIf(goldenActPath('trace') === null)('20 steps of ACT equal PyTorch', ()
   const data = stream('task');
   for (const expected of trace.runs.baseline!) {
     const { loss, gradNorm, metrics } = scope(() =>
-      strategy.update(expected.step, data.batch(expected.step)),
+      strategy.update(expected.step, [() => data.batch(expected.step)]),
     );
     const at = `step ${expected.step}: `;
     expectScalar(loss, expected.task_loss, `${at}loss`);
@@ -60,7 +60,7 @@ test.each([
   const before = optimization.parameters.data.tolist();
   let error: unknown;
   try {
-    scope(() => strategy.update(7, {}));
+    scope(() => strategy.update(7, [() => ({})]));
   } catch (thrown) {
     error = thrown;
   }

@@ -1,6 +1,7 @@
-import { CraftError, type optim, type Tensor } from '@craft-ft/torch';
+import { CraftError, type optim, scope, type Tensor } from '@craft-ft/torch';
 import type { Policy, PolicyOutput } from '../policies/policy.js';
 import type { TensorBatch } from '../processors/step.js';
+import type { LazyBatch } from './micro-batches.js';
 import type { Optimization } from './optimization.js';
 import type { StepReport, UpdateStrategy } from './strategy.js';
 
@@ -23,13 +24,10 @@ export class BaselineStrategy implements UpdateStrategy {
 
   async ready(): Promise<void> {}
 
-  update(step: number, batch: TensorBatch): StepReport {
+  update(step: number, batches: readonly LazyBatch[]): StepReport {
     this.#gradient.zero();
-    const { loss, metrics } = lossAndGradient(
-      () => this.policy.call(batch),
-      this.#gradient,
-      `step ${step + 1}: loss`,
-    );
+    const forward = (batch: TensorBatch) => this.policy.call(batch);
+    const { loss, metrics } = accumulate(batches, forward, this.#gradient, `step ${step + 1}: loss`);
     const { gradNorm, lr } = this.optimization.apply(step, this.#gradient);
     requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
     return { loss, gradNorm, lr, metrics };
@@ -46,8 +44,35 @@ export class BaselineStrategy implements UpdateStrategy {
   }
 }
 
+/** A loss as numbers. */
+export interface LossNumbers {
+  loss: number;
+  metrics: Record<string, number>;
+}
+
 /**
- * A forward pass and its backward pass; the gradient is added to `gradient`.
+ * The mean loss over micro-batches, whose gradient is added to `gradient`: with the same samples, the gradient of one large batch, for
+ * the memory of a small one. (Exactly so where the loss is a mean over samples; a mean over the valid ones, such as ACT's L1 beside
+ * padding, is averaged per micro-batch, as in LeRobot.)
+ *
+ * @param forward computes the loss of one micro-batch
+ * @param what names the loss in the error
+ * @throws CraftError LOSS_NOT_FINITE before the backward pass
+ */
+export function accumulate(
+  batches: readonly LazyBatch[],
+  forward: (batch: TensorBatch) => PolicyOutput,
+  gradient: optim.GradBuffer,
+  what: string,
+): LossNumbers {
+  const scale = 1 / batches.length;
+  return meanNumbers(
+    batches.map((batch) => scope(() => lossAndGradient(() => forward(batch()), gradient, what, scale))),
+  );
+}
+
+/**
+ * A forward pass and its backward pass; `scale` times the gradient is added to `gradient`.
  *
  * @param forward computes the loss
  * @param what names the loss in the error
@@ -57,11 +82,25 @@ export function lossAndGradient(
   forward: () => PolicyOutput,
   gradient: optim.GradBuffer,
   what: string,
-): { loss: number; metrics: Record<string, number> } {
+  scale = 1,
+): LossNumbers {
   const { loss, metrics } = forward();
   const value = requireFinite(loss.item(), what);
-  gradient.collect(() => loss.backward());
+  const scaled = scale === 1 ? loss : loss.mul(scale);
+  gradient.collect(() => scaled.backward());
   return { loss: value, metrics: asNumbers(metrics) };
+}
+
+/** Means over micro-batches; a metric that not every one of them reports, over those that do. */
+export function meanNumbers(parts: readonly LossNumbers[]): LossNumbers {
+  if (parts.length === 1) return parts[0]!;
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const names = new Set(parts.flatMap(({ metrics }) => Object.keys(metrics)));
+  const of = (name: string) => parts.flatMap(({ metrics }) => (name in metrics ? [metrics[name]!] : []));
+  return {
+    loss: mean(parts.map(({ loss }) => loss)),
+    metrics: Object.fromEntries([...names].map((name) => [name, mean(of(name))])),
+  };
 }
 
 /** @throws CraftError LOSS_NOT_FINITE */

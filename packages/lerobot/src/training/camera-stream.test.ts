@@ -9,8 +9,9 @@ import type { Batch } from '../datasets/batch.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
 import { RandomSampler } from '../datasets/samplers.js';
 import { FrameLoader, type LoadedFrames } from '../loader/index.js';
+import type { Texts } from '../processors/step.js';
 import { CameraBatches } from './camera-batches.js';
-import { DataStream } from './data-stream.js';
+import { DataStream, type Preprocess } from './data-stream.js';
 
 const features: PolicyFeatures = { [CAMERA]: { type: 'VISUAL', shape: [3, HEIGHT, WIDTH] } };
 
@@ -34,8 +35,13 @@ class SlowLoader {
   close = async () => {};
 }
 
-const streamOf = (loader: unknown, batches: CameraBatches, prefetch?: number) =>
-  new DataStream(dataset, new RandomSampler(dataset, { seed: 1 }), 2, (batch) => batch, {
+const streamOf = (
+  loader: unknown,
+  batches: CameraBatches,
+  prefetch?: number,
+  preprocess: Preprocess = (batch) => batch,
+) =>
+  new DataStream(dataset, new RandomSampler(dataset, { seed: 1 }), 2, preprocess, {
     loader: loader as FrameLoader,
     batches,
     prefetch,
@@ -55,6 +61,20 @@ describe('batches decoded ahead', () => {
       await stream.ready(step);
       expect(loader.asked).toHaveLength(step + prefetch + 1);
     }
+  });
+
+  test('come with the instruction of each sample', async () => {
+    const loader = new SlowLoader();
+    const texts: Texts[] = [];
+    const stream = streamOf(loader, batches, 1, (batch, own) => {
+      texts.push(own);
+      return batch;
+    });
+    const ready = stream.ready(0);
+    loader.asked[0]!();
+    await ready;
+    scope(() => stream.batch(0));
+    expect(texts).toEqual([{ task: ['push', 'push'] }]);
   });
 
   test('end with the last step of the run', async () => {

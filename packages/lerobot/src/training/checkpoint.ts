@@ -11,8 +11,10 @@ import {
 import { join } from 'node:path';
 import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
+import { peftForLeRobot } from '../policies/lora/config.js';
 import type { Policy } from '../policies/policy.js';
 import { savePolicy } from '../policies/pretrained.js';
+import { portablePolicyConfig } from '../policies/registry.js';
 import type { PolicyProcessors } from '../processors/index.js';
 import type { MetricsLog } from './metrics-log.js';
 import type { Optimization } from './optimization.js';
@@ -68,10 +70,21 @@ export function saveCheckpoint(run: RunState, step: number): string {
     scope(() => {
       savePolicy(run.policy, run.processors, model);
       // Only matters where a run starts, and LeRobot refuses fields it does not know.
-      const { normalization_stats: _, ...config } = run.config;
+      const { normalization_stats: _, gradient_accumulation_steps: steps, peft, ...config } = run.config;
+      const accelerator = steps === 1 ? {} : { accelerator: { gradient_accumulation: { steps } } };
       const { cameras: _cameras, image_size: _size, frame_cache: _cache, mixture, ...own } = config.dataset;
       const dataset = mixture === null ? own : { ...own, mixture };
-      writeJson(join(model, 'train_config.json'), { ...config, dataset }, 4);
+      writeJson(
+        join(model, 'train_config.json'),
+        {
+          ...config,
+          ...accelerator,
+          dataset,
+          policy: portablePolicyConfig(config.policy),
+          ...(peft === null ? {} : { peft: peftForLeRobot(peft) }),
+        },
+        4,
+      );
       for (const [file, text] of run.extraFiles ?? []) atomicWriteFile(join(model, file), text);
       saveTrainingState(run, step, training);
     });
@@ -85,8 +98,8 @@ export function saveCheckpoint(run: RunState, step: number): string {
 }
 
 function requireFiniteWeights({ optimization, config }: RunState, step: number): void {
-  const { data, size } = optimization.parameters;
-  if (scope(() => data.isfinite().sum().item()) === size) return;
+  const { segments } = optimization.parameters;
+  if (scope(() => segments.every(({ data }) => data.isfinite().all().item() === 1))) return;
   throw new CraftError(
     'WEIGHTS_NOT_FINITE',
     `step ${step}: the update made weights infinite or NaN, they are not saved; continue from an earlier checkpoint with ` +
@@ -137,7 +150,7 @@ function saveTrainingState(
     step,
     dp_world_size: 1,
     batch_size: config.batch_size,
-    grad_accum_steps: 1,
+    grad_accum_steps: config.gradient_accumulation_steps,
     parallelism,
   };
   writeJson(join(folder, 'training_step.json'), progress, 4);
@@ -149,6 +162,8 @@ function saveTrainingState(
   }
   atomicWriteFile(join(folder, METRICS_FILE), metrics.state());
   for (const [file, text] of strategy.stateFiles()) atomicWriteFile(join(folder, file), text);
+  for (const [file, tensors] of strategy.stateTensors?.() ?? [])
+    safetensors.saveFile(join(folder, file), tensors);
 }
 
 // PyTorch's keys; its loader wants all of them. The learning rates here are those of the next step.
@@ -207,10 +222,16 @@ export function restoreTrainingState(run: RunState, checkpoint: string): number 
     const state = join(folder, 'optimizer_state.safetensors');
     run.optimization.adamw.loadStateDict(safetensors.loadFile(state), state);
   });
-  run.strategy.restore((name) => {
+  const found = <T>(name: string, read: (file: string) => T): T | null => {
     const file = join(folder, name);
-    return existsSync(file) ? readFileSync(file, 'utf8') : null;
-  });
+    return existsSync(file) ? read(file) : null;
+  };
+  scope(() =>
+    run.strategy.restore(
+      (name) => found(name, (file) => readFileSync(file, 'utf8')),
+      (name) => found(name, (file) => safetensors.loadFile(file)),
+    ),
+  );
   const window = join(folder, METRICS_FILE);
   if (existsSync(window)) run.metrics.restore(readFileSync(window, 'utf8'), window);
   // Last: whatever was built before drew random numbers.

@@ -3,7 +3,7 @@ import type { Batch } from '../datasets/batch.js';
 import type { LeRobotDataset } from '../datasets/dataset.js';
 import type { FrameSampler } from '../datasets/samplers.js';
 import type { FrameLoader, LoadedFrames } from '../loader/index.js';
-import type { TensorBatch } from '../processors/step.js';
+import type { TensorBatch, Texts } from '../processors/step.js';
 import type { CameraBatches } from './camera-batches.js';
 
 /** A batch's columns as tensors over the same memory. */
@@ -15,6 +15,14 @@ export function toTensors(batch: Batch): TensorBatch {
     ]),
   );
 }
+
+/** The instructions of a batch, for the preprocessor. */
+export function toTexts(batch: Batch): Texts {
+  return { task: batch.tasks };
+}
+
+/** From a dataset's batch to the policy's; the texts are the samples' instructions. */
+export type Preprocess = (batch: TensorBatch, texts: Texts) => TensorBatch;
 
 /** The camera side of a stream. */
 export interface StreamCameras {
@@ -76,7 +84,7 @@ export class DataStream implements TrainingData {
     readonly dataset: Pick<LeRobotDataset, 'batch'>,
     readonly sampler: FrameSampler,
     readonly batchSize: number,
-    private readonly preprocess: (batch: TensorBatch) => TensorBatch,
+    private readonly preprocess: Preprocess,
     private readonly cameras: StreamCameras | null = null,
   ) {}
 
@@ -108,10 +116,14 @@ export class DataStream implements TrainingData {
   }
 
   batch(step: number): TensorBatch {
-    if (this.cameras === null) return this.preprocess(toTensors(this.#numbers(step)));
+    if (this.cameras === null) {
+      const numbers = this.#numbers(step);
+      return this.preprocess(toTensors(numbers), toTexts(numbers));
+    }
     if (this.#current?.step !== step)
       throw new Error(`internal: the frames of step ${step} were not waited for`);
-    return this.preprocess(toPolicyBatch(this.#current.prepared, step, this.cameras));
+    const { prepared } = this.#current;
+    return this.preprocess(toPolicyBatch(prepared, step, this.cameras), toTexts(prepared.batch));
   }
 
   /** Epochs seen after `steps` steps. */

@@ -5,7 +5,7 @@ import { FrameLoader } from '../loader/index.js';
 import type { Policy } from '../policies/policy.js';
 import type { PolicyProcessors } from '../processors/pipeline.js';
 import { CameraBatches } from './camera-batches.js';
-import { toTensors } from './data-stream.js';
+import { toTensors, toTexts } from './data-stream.js';
 
 /** A policy's loss on a whole dataset. */
 export interface LossEvaluation {
@@ -41,7 +41,7 @@ export async function evaluateLoss(
       sum += scope(() =>
         noGrad(() => {
           const batch = { ...toTensors(numbers), ...batches.tensors(frames, rows) };
-          return count * policy.call(processors.preprocess(batch)).loss.item();
+          return count * policy.call(processors.preprocess(batch, toTexts(numbers))).loss.item();
         }),
       );
       onProgress(start + count);

@@ -1,9 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { CraftError, scope } from '@craft-ft/torch';
+import { CraftError, getRngState, scope, setRngState } from '@craft-ft/torch';
 import { type RunState, saveCheckpoint } from './checkpoint.js';
 import type { TrainingData } from './data-stream.js';
 import type { MetricsRecord } from './metrics-log.js';
+import { MicroBatches } from './micro-batches.js';
 
 /** What the outside sees of a run while it goes on; all of it optional. */
 export interface TrainObserver {
@@ -25,6 +26,14 @@ export interface TrainingRun extends RunState {
   close(): Promise<void>;
 }
 
+/** What a policy can do, measured during training. */
+export interface TrainEvaluation {
+  /** Steps between two evaluations; there is one after the last step, too. 0: none at all. */
+  freq: number;
+  /** Numbers for the line of the log of that step; called with the policy in evaluation mode. */
+  evaluate(step: number): Promise<Record<string, number>>;
+}
+
 /** How a run ended. */
 export interface TrainResult {
   /** Steps completed. */
@@ -36,44 +45,48 @@ export interface TrainResult {
 }
 
 /**
- * The one training loop. Each step takes a batch from the data, lets the strategy turn it into an optimiser step, and logs and
+ * The one training loop. Each step takes its micro-batches from the data, lets the strategy turn them into an optimiser step, and logs and
  * saves when due; the last step is always logged and saved. An interrupted step is saved, its log window with it: the continued
  * run logs what this one would have.
  *
  * @param signal when aborted, the step under way is finished, saved, and the loop returns
+ * @param evaluation leaves training as it is: with or without it, the same weights come out
  */
 export async function train(
   run: TrainingRun,
   observer: TrainObserver = {},
   signal?: AbortSignal,
+  evaluation: TrainEvaluation | null = null,
 ): Promise<TrainResult> {
   const { config, strategy, data, metrics } = run;
   makeOutputFolder(config.output_dir);
   metrics.begin(run.startStep);
   let checkpoint: string | null = null;
   let step = run.startStep;
+  const micro = new MicroBatches(data, config.gradient_accumulation_steps);
   run.policy.train();
   if (step < config.steps) for (const line of await strategy.begin(step)) observer.onLine?.(line);
   while (step < config.steps && !signal?.aborted) {
     const started = performance.now();
-    await Promise.all([data.ready(step, config.steps - 1), strategy.ready(step)]);
-    const { report, times } = scope(() => {
-      const batch = data.batch(step);
-      const loaded = performance.now();
-      const done = strategy.update(step, batch);
-      return {
-        report: done,
-        times: { data: (loaded - started) / 1e3, update: (performance.now() - loaded) / 1e3 },
-      };
+    await Promise.all([micro.ready(step, config.steps - 1), strategy.ready(step)]);
+    let loading = performance.now() - started;
+    const timed = micro.batches(step).map((batch) => () => {
+      const before = performance.now();
+      const made = batch();
+      loading += performance.now() - before;
+      return made;
     });
+    const report = scope(() => strategy.update(step, timed));
+    const updating = performance.now() - started - loading;
     step++;
-    metrics.add(report, times);
+    metrics.add(report, { data: loading / 1e3, update: updating / 1e3 });
     observer.onStep?.(step, config.steps, report.loss);
     // Signals and timers only get their turn between steps.
     await nextTick();
     const last = step === config.steps;
-    if (last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) {
-      const record = metrics.flush(step);
+    const skill = signal?.aborted === true ? null : await evaluated(run, evaluation, step);
+    if (skill !== null || last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) {
+      const record = metrics.flush(step, skill ?? {});
       observer.onLog?.(record);
     }
     if (config.save_checkpoint && (last || signal?.aborted === true || isDue(step, config.save_freq))) {
@@ -82,6 +95,28 @@ export async function train(
     }
   }
   return { step, interrupted: step < config.steps, checkpoint };
+}
+
+/** The evaluation of a step where one is due, else null. */
+async function evaluated(
+  { policy, optimization, config }: TrainingRun,
+  evaluation: TrainEvaluation | null,
+  step: number,
+): Promise<Record<string, number> | null> {
+  if (evaluation === null || evaluation.freq === 0) return null;
+  if (step < config.steps && !isDue(step, evaluation.freq)) return null;
+  const devices = [...new Set(['cpu', optimization.parameters.device])];
+  const before = devices.map((device) => [device, getRngState(device).keep()] as const);
+  policy.eval();
+  try {
+    return await evaluation.evaluate(step);
+  } finally {
+    policy.train();
+    for (const [device, state] of before) {
+      setRngState(state, device);
+      state.dispose();
+    }
+  }
 }
 
 function makeOutputFolder(folder: string): void {

@@ -26,6 +26,9 @@ export interface MetricsRecord {
   [metric: string]: number;
 }
 
+/** How success rates in per cent are called, before the name of the task. */
+export const SUCCESS = 'pc_success/';
+
 /** Short names in the printed line, LeRobot's where it has one. */
 const SHOWN: readonly [metric: string, label: string, digits: number][] = [
   ['loss', 'loss', 4],
@@ -98,8 +101,8 @@ export class MetricsLog {
     this.#latest = state.data.latest;
   }
 
-  /** Ends a window: its means, together with the numbers of the moment, are written and returned. */
-  flush(step: number): MetricsRecord {
+  /** Ends a window: its means, together with the numbers of the moment and `more`, are written and returned. */
+  flush(step: number, more: Readonly<Record<string, number>> = {}): MetricsRecord {
     const samples = step * this.samplesPerStep;
     const means = Object.fromEntries(
       [...this.#sums].map(([name, sum]) => [name, sum / this.#counts.get(name)!]),
@@ -110,6 +113,7 @@ export class MetricsLog {
       epochs: samples / this.samplesPerEpoch,
       ...means,
       ...this.#latest,
+      ...more,
     } as MetricsRecord;
     this.#sums.clear();
     this.#counts.clear();
@@ -151,9 +155,10 @@ export function formatRecord(record: MetricsRecord): string {
   for (const [metric, label, digits] of SHOWN) {
     const value = record[metric];
     if (value === undefined) continue;
-    parts.push(
-      `${label}:${metric === 'grad_conflict' ? (value === 1 ? 'yes' : 'no') : short(value, digits)}`,
-    );
+    parts.push(`${label}:${metric === 'grad_conflict' ? conflict(value) : short(value, digits)}`);
+  }
+  for (const [metric, percent] of Object.entries(record)) {
+    if (metric.startsWith(SUCCESS)) parts.push(`${metric.slice(SUCCESS.length)}:${Math.round(percent)}%`);
   }
   parts.push(
     `lr:${record.lr.toExponential(1)}`,
@@ -161,6 +166,12 @@ export function formatRecord(record: MetricsRecord): string {
     `data_s:${record.dataloading_s.toFixed(3)}`,
   );
   return parts.join(' ');
+}
+
+// A share where the surgery is decided for parts of the model.
+function conflict(share: number): string {
+  if (share === 0 || share === 1) return share === 1 ? 'yes' : 'no';
+  return `${Math.round(100 * share)}%`;
 }
 
 function compact(value: number): string {

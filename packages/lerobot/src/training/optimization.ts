@@ -31,17 +31,41 @@ export class Optimization {
   }
 
   /**
-   * Clips a gradient in place and updates the parameters with it. A gradient whose norm is not finite changes nothing: the
-   * caller sees it in the result and stops.
+   * Clips a gradient and updates the parameters with it, in one pass over memory; the gradient itself stays as it is. One whose
+   * norm is not finite changes nothing: the caller sees it in the result and stops.
    *
    * @param gradNorm the gradient's norm, where the caller knows it already
    */
   apply(step: number, gradient: optim.FlatGradient, gradNorm = optim.gradNorm(gradient.flat)): AppliedStep {
+    return this.#update(step, gradient, gradNorm);
+  }
+
+  /**
+   * The same with a·task + b·retain, which is stored nowhere. A parameter that either gradient reached is updated; one that
+   * neither reached is left alone.
+   *
+   * @param coefficients one pair of numbers, or one per parameter for a surgery per module or tensor; `norm` is the length of
+   *   the combination, which the inner products of the two gradients give (`torch.optim.gram`)
+   */
+  applyMerged(
+    step: number,
+    task: optim.FlatGradient,
+    retain: optim.FlatGradient,
+    { a, b, norm }: { a: optim.Coefficient; b: optim.Coefficient; norm: number },
+  ): AppliedStep {
+    return this.#update(step, { first: task, second: retain, a, b }, norm);
+  }
+
+  #update(
+    step: number,
+    gradient: optim.FlatGradient | optim.CombinedGradient,
+    gradNorm: number,
+  ): AppliedStep {
     const factor = this.schedule(step);
     const result = { gradNorm, lr: this.adamw.learningRates[0] * factor };
     if (!Number.isFinite(gradNorm)) return result;
-    if (this.#clipNorm > 0) optim.clipGradNorm_(gradient.flat, this.#clipNorm, gradNorm);
-    this.adamw.step(gradient, factor);
+    const scale = this.#clipNorm > 0 ? optim.clipFactor(gradNorm, this.#clipNorm) : 1;
+    this.adamw.step(gradient, factor, scale);
     return result;
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import { manualSeed } from '@craft-ft/torch';
+import { CraftError, manualSeed } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
@@ -10,6 +10,7 @@ import { imagenetStats } from '../images/index.js';
 import { makePolicy } from '../policies/factory.js';
 import { withDatasetFeatures } from '../policies/features.js';
 import { findPolicyDir } from '../policies/load-config.js';
+import { attachedLora, attachLora, fetchBase, loraSettings } from '../policies/lora/index.js';
 import type { Policy } from '../policies/policy.js';
 import { loadPolicy } from '../policies/pretrained.js';
 import type { PolicyConfig } from '../policies/registry.js';
@@ -21,7 +22,9 @@ import {
   type StatTensors,
   statTensors,
   type TensorBatch,
+  type Texts,
 } from '../processors/index.js';
+import { fetchPolicyTokenizers } from '../tokenizers/index.js';
 import { BaselineStrategy } from './baseline.js';
 import { cameraSizes } from './camera-batches.js';
 import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
@@ -37,6 +40,7 @@ import {
   renamedFeatures,
 } from './open-data.js';
 import { Optimization } from './optimization.js';
+import { withActionNames } from './policy-stats.js';
 import type { UpdateStrategy } from './strategy.js';
 import { datasetChoices, type OpenedData, openTaskData, sampledStream } from './task-data.js';
 
@@ -44,7 +48,10 @@ import { datasetChoices, type OpenedData, openTaskData, sampledStream } from './
 export interface StrategyContext {
   config: TrainConfig;
   policy: Policy;
+  processors: PolicyProcessors;
   optimization: Optimization;
+  /** Has a stream that the strategy opened itself closed with the run; returns it. */
+  keep<D extends TrainingData>(stream: D): D;
   /** Batches of another dataset, through the same processors; the loop's own data is not touched. */
   openStream(choice: DatasetChoice, batchSize: number, seed: number): Promise<DataStream>;
 }
@@ -88,8 +95,12 @@ export async function prepareTraining(
     );
   }
   for (const choice of datasetChoices(given)) await fetch(choice);
-  const config = { ...given, policy: await withBackbone(await withFeatures(given), source === null) };
+  if (source !== null) await fetchBase(findPolicyDir(source), onWarning);
+  const asked = given.peft === null ? given : { ...given, policy: { ...given.policy, use_peft: true } };
+  const config = { ...asked, policy: await withBackbone(await withFeatures(asked), source === null) };
+  await fetchPolicyTokenizers(config.policy, onWarning);
   const opened = await openTaskData(config);
+  for (const what of opened.computedStats) onInfo(`statistics computed from the frames: ${what}`);
   const features = { ...config.policy.input_features, ...config.policy.output_features };
   const table = featureTable({ features: opened.features, columns: new Map() }, Object.keys(features));
   for (const line of formatFeatureTable(table)) onInfo(line);
@@ -102,9 +113,9 @@ export async function prepareTraining(
   onInfo(
     `${opened.episodes} episodes, ${opened.frames} frames; ${config.policy.type} with ` +
       `${optimization.parameters.entries.reduce((sum, entry) => sum + entry.length, 0)} trainable parameters on ` +
-      `${optimization.parameters.data.device}`,
+      `${optimization.parameters.device}`,
   );
-  const preprocess = (batch: TensorBatch) => processors.preprocess(batch);
+  const preprocess = (batch: TensorBatch, texts: Texts) => processors.preprocess(batch, texts);
   const streams: TrainingData[] = [];
   const kept = <D extends TrainingData>(stream: D): D => {
     streams.push(stream);
@@ -113,7 +124,9 @@ export async function prepareTraining(
   const strategy = await makeStrategy({
     config,
     policy,
+    processors,
     optimization,
+    keep: kept,
     openStream: async (choice, batchSize, seed) => {
       await fetch(choice);
       const { policy: seen, rename_map: renameMap, tolerance_s: toleranceS } = config;
@@ -135,7 +148,11 @@ export async function prepareTraining(
     optimization,
     strategy,
     data,
-    metrics: new MetricsLog(config.output_dir, data.batchSize, data.framesPerEpoch),
+    metrics: new MetricsLog(
+      config.output_dir,
+      data.batchSize * config.gradient_accumulation_steps,
+      data.framesPerEpoch,
+    ),
     startStep: 0,
     close: async () => {
       await Promise.all(streams.map((one) => one.close()));
@@ -162,16 +179,17 @@ async function baseline({ policy, optimization }: StrategyContext): Promise<Upda
 // A configuration without features takes them from the dataset; one with features must find them there.
 async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
   const metadata = await LeRobotDatasetMetadata.load(datasetFolder(config.dataset));
-  return withDatasetFeatures(
-    config.policy,
-    renamedFeatures(metadata, config.rename_map),
-    datasetFolder(config.dataset),
-    { cameras: config.dataset.cameras ?? undefined, imageSize: config.dataset.image_size ?? undefined },
-  );
+  const sources = renamedFeatures(metadata, config.rename_map);
+  const policy = withDatasetFeatures(config.policy, sources, datasetFolder(config.dataset), {
+    cameras: config.dataset.cameras ?? undefined,
+    imageSize: config.dataset.image_size ?? undefined,
+  });
+  return withActionNames(policy, sources);
 }
 
 // Weights of an image backbone may be named as a repository of the Hub, such as timm/resnet18.tv_in1k.
 async function withBackbone(policy: PolicyConfig, isNew: boolean): Promise<PolicyConfig> {
+  if (policy.type !== 'act') return policy;
   const weights = policy.pretrained_backbone_weights;
   const wanted = isNew && cameraSizes(policy.input_features).size > 0;
   if (!wanted || weights === null || existsSync(weights)) return policy;
@@ -206,7 +224,27 @@ function buildPolicy(
   }
   const dir = findPolicyDir(source);
   const processors = loadProcessors(dir, config.policy, { device, stats });
-  return { policy: loadPolicy(dir, config.policy).to({ device }), processors };
+  return { policy: withAdapters(loadPolicy(dir, config.policy), source, config).to({ device }), processors };
+}
+
+// New adapters, unless the checkpoint brought its own.
+function withAdapters(policy: Policy, source: string, { peft, policy: config }: TrainConfig): Policy {
+  const had = attachedLora(policy) !== null;
+  if (peft !== null && had && source === config.pretrained_path) {
+    throw new CraftError(
+      'LORA_ATTACHED',
+      `${source} holds LoRA adapters: leave out --peft.* to train these on, or merge them first (craft export)`,
+    );
+  }
+  if (peft === null && !had && policy.config.use_peft) {
+    throw new CraftError(
+      'LORA_NOT_ATTACHED',
+      `${source} holds no LoRA adapters: for new ones give --peft.method_type=LORA instead of --policy.use_peft`,
+    );
+  }
+  if (peft !== null && !had)
+    attachLora(policy, loraSettings(peft, policy.config.type, findPolicyDir(source)));
+  return policy;
 }
 
 // Image backbones are pretrained with ImageNet's statistics, so these take the place of the dataset's.

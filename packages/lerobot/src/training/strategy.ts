@@ -1,8 +1,9 @@
-import type { TensorBatch } from '../processors/step.js';
+import type { Tensor } from '@craft-ft/torch';
+import type { LazyBatch } from './micro-batches.js';
 
 /** What one step of training reports. */
 export interface StepReport {
-  /** Loss on the task batch. */
+  /** Loss on the task's micro-batches, their mean. */
   loss: number;
   /** Norm of the gradient that was applied, before clipping. */
   gradNorm: number;
@@ -15,7 +16,7 @@ export interface StepReport {
 }
 
 /**
- * A training method: turns a task batch into one optimiser step. The loop owns data, logs and checkpoints; a method owns its
+ * A training method: turns the task's micro-batches into one optimiser step. The loop owns data, logs and checkpoints; a method owns its
  * gradients and whatever state it needs beyond the optimiser's. The baseline is the shortest example.
  */
 export interface UpdateStrategy {
@@ -35,13 +36,23 @@ export interface UpdateStrategy {
    * One optimiser step.
    *
    * @param step counted from 0 over the whole run
+   * @param batches `gradient_accumulation_steps` micro-batches; the loss is the mean over them
    * @throws CraftError LOSS_NOT_FINITE before anything was updated
    */
-  update(step: number, batch: TensorBatch): StepReport;
+  update(step: number, batches: readonly LazyBatch[]): StepReport;
   /** Files of the method's own for `training_state/`, by name; everything that resuming exactly needs. */
   stateFiles(): Map<string, string>;
-  /** Restores what `stateFiles` gave; `read` returns null where a file is absent. @throws CraftError naming a missing one */
-  restore(read: (name: string) => string | null): void;
+  /** Tensors of the same purpose: safetensors files by name, tensors by name. */
+  stateTensors?(): Map<string, Map<string, Tensor>>;
+  /**
+   * Restores what `stateFiles` and `stateTensors` gave; both functions return null where a file is absent.
+   *
+   * @throws CraftError naming a missing one
+   */
+  restore(
+    read: (name: string) => string | null,
+    readTensors: (name: string) => Map<string, Tensor> | null,
+  ): void;
   /** Lines for the end of a run; none by default. */
   summary(): Promise<string[]>;
 }

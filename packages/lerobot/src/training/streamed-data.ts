@@ -4,9 +4,11 @@ import type { TensorBatch } from '../processors/step.js';
 import {
   PREFETCH,
   type PreparedBatch,
+  type Preprocess,
   type StreamCameras,
   type TrainingData,
   toPolicyBatch,
+  toTexts,
 } from './data-stream.js';
 
 /**
@@ -23,7 +25,7 @@ export class StreamedData implements TrainingData {
   constructor(
     readonly dataset: StreamingDataset,
     readonly batchSize: number,
-    private readonly preprocess: (batch: TensorBatch) => TensorBatch,
+    private readonly preprocess: Preprocess,
     private readonly cameras: StreamCameras | null = null,
   ) {}
 
@@ -62,7 +64,8 @@ export class StreamedData implements TrainingData {
   batch(step: number): TensorBatch {
     if (this.#current?.step !== step)
       throw new Error(`internal: the batch of step ${step} was not waited for`);
-    return this.preprocess(toPolicyBatch(this.#current.prepared, step, this.cameras));
+    const { prepared } = this.#current;
+    return this.preprocess(toPolicyBatch(prepared, step, this.cameras), toTexts(prepared.batch));
   }
 
   async close(): Promise<void> {

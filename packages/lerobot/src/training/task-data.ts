@@ -5,13 +5,11 @@ import { MixtureSampler } from '../datasets/mixture-sampler.js';
 import { RandomSampler } from '../datasets/samplers.js';
 import type { DatasetStats } from '../datasets/stats.js';
 import { type CameraDataset, FrameLoader } from '../loader/index.js';
-import type { TensorBatch } from '../processors/step.js';
 import { CameraBatches } from './camera-batches.js';
-import { DataStream, type StreamCameras, type TrainingData } from './data-stream.js';
+import { DataStream, type Preprocess, type StreamCameras, type TrainingData } from './data-stream.js';
 import { type DatasetChoice, openPolicyDataset, openPolicyStream } from './open-data.js';
+import { policyStats } from './policy-stats.js';
 import { StreamedData } from './streamed-data.js';
-
-type Preprocess = (batch: TensorBatch) => TensorBatch;
 
 /** A run's data, opened and checked, before the processors that its statistics decide about exist. */
 export interface OpenedData {
@@ -21,6 +19,8 @@ export interface OpenedData {
   root: string;
   episodes: number;
   frames: number;
+  /** Features whose statistics had to be computed, for people. */
+  computedStats: readonly string[];
   /** Batches of it. May be called once. */
   stream(preprocess: Preprocess): TrainingData;
 }
@@ -39,7 +39,7 @@ export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
   if (choice.streaming) {
     const dataset = await openPolicyStream(wanted, seed);
     return {
-      ...described(dataset, dataset.stats, dataset.length),
+      ...described(dataset, await policyStats(policy, dataset.stats, [dataset]), dataset.length),
       stream: (preprocess) =>
         new StreamedData(dataset, batchSize, preprocess, streamCameras(dataset, config, seed)),
     };
@@ -47,7 +47,7 @@ export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
   const dataset = await openPolicyDataset(wanted);
   if (choice.mixture === null) {
     return {
-      ...described(dataset, dataset.stats, dataset.length),
+      ...described(dataset, await policyStats(policy, dataset.stats, [dataset]), dataset.length),
       stream: (preprocess) => sampledStream(dataset, config, batchSize, seed, preprocess),
     };
   }
@@ -64,7 +64,7 @@ export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
   const mixture = new MultiDataset([{ dataset, weight: 1 }, ...others]);
   const cameras = () => streamCameras(mixture.members, config, seed);
   return {
-    ...described(dataset, mixture.stats, mixture.length),
+    ...described(dataset, await policyStats(policy, mixture.stats, mixture.members), mixture.length),
     episodes: mixture.members.reduce((sum, { episodes }) => sum + episodes.length, 0),
     stream: (preprocess) =>
       new DataStream(mixture, new MixtureSampler(mixture, { seed }), batchSize, preprocess, cameras()),
@@ -92,9 +92,13 @@ export function datasetChoices({ dataset }: TrainConfig): DatasetChoice[] {
   return [dataset, ...others];
 }
 
-function described(dataset: CameraDataset, stats: DatasetStats, frames: number): Omit<OpenedData, 'stream'> {
+function described(
+  dataset: CameraDataset,
+  { stats, computed }: { stats: DatasetStats; computed: string[] },
+  frames: number,
+): Omit<OpenedData, 'stream'> {
   const { features, metadata, episodes } = dataset;
-  return { features, stats, frames, root: metadata.root, episodes: episodes.length };
+  return { features, stats, frames, computedStats: computed, root: metadata.root, episodes: episodes.length };
 }
 
 function streamCameras(

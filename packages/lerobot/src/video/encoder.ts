@@ -136,12 +136,18 @@ export class VideoEncoder {
   }
 }
 
+/** SVT-AV1 accepts smaller pictures, and then never answers. */
+const SVT_SMALLEST = 30;
+
 function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): CodecContext {
   const { av, constants } = ffmpeg;
   const { codec: name = 'av1', width, height, fps, g = 2, crf = 30 } = options;
   const preset = options.preset ?? (name === 'av1' ? 12 : undefined);
   const refused = (what: string) =>
     new CraftError('VIDEO_ENCODER', `${path}: no ${name} video of ${width}×${height} at ${fps} fps: ${what}`);
+  if (name === 'av1' && Math.min(width, height) < SVT_SMALLEST) {
+    throw refused(`its sides must be ${SVT_SMALLEST} pixels or more; choose larger pictures, or codec h264`);
+  }
   const encoder = { av1: constants.FF_ENCODER_LIBSVTAV1, h264: constants.FF_ENCODER_LIBX264 }[name];
   const codec = av.Codec.findEncoderByName(encoder);
   if (codec === null) throw refused(`this FFmpeg has no ${encoder}`);

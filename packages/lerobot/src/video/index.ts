@@ -1,4 +1,5 @@
 export { DiskFrameCache } from './disk-frame-cache.js';
+export { VideoEncoder, type VideoEncoderOptions } from './encoder.js';
 export type { FileStamp } from './errors.js';
 export { type CachedVideo, type FrameCache, MemoryFrameCache, type VideoDescription } from './frame-cache.js';
 export { decodeImage } from './image.js';

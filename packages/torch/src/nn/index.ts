@@ -6,6 +6,7 @@ export * from './embedding.js';
 export * as functional from './functional.js';
 export * as init from './init.js';
 export * from './linear.js';
-export * from './module.js';
+export { type LoadCheckpointOptions, loadCheckpoint, loadTensors } from './load-checkpoint.js';
+export { type LoadReport, Module, type StateDict, stateName } from './module.js';
 export * from './normalization.js';
 export * from './parameter.js';

@@ -6,6 +6,26 @@ import type { Tensor } from '../tensor.js';
  * numbers as PyTorch.
  */
 
+let skipping = false;
+
+/**
+ * Runs `body` with every initialiser switched off: layers made in it hold whatever the memory holds. For models whose weights are
+ * loaded afterwards; nothing is drawn and memory is not touched twice. Synchronous functions only.
+ */
+export function withoutInit<T>(body: () => T): T {
+  const before = skipping;
+  skipping = true;
+  try {
+    return body();
+  } finally {
+    skipping = before;
+  }
+}
+
+function fill(tensor: Tensor, body: () => Tensor): Tensor {
+  return skipping ? tensor : noGrad(body);
+}
+
 // Fan-in and fan-out count the receptive field of a convolution's kernel.
 function fans(tensor: Tensor): [fanIn: number, fanOut: number] {
   const [out, inner, ...kernel] = tensor.shape;
@@ -14,23 +34,23 @@ function fans(tensor: Tensor): [fanIn: number, fanOut: number] {
 }
 
 function uniform(tensor: Tensor, bound: number): Tensor {
-  return noGrad(() => tensor.uniform_(-bound, bound));
+  return fill(tensor, () => tensor.uniform_(-bound, bound));
 }
 
 export function uniform_(tensor: Tensor, low = 0, high = 1): Tensor {
-  return noGrad(() => tensor.uniform_(low, high));
+  return fill(tensor, () => tensor.uniform_(low, high));
 }
 
 export function normal_(tensor: Tensor, mean = 0, std = 1): Tensor {
-  return noGrad(() => tensor.normal_(mean, std));
+  return fill(tensor, () => tensor.normal_(mean, std));
 }
 
 export function constant_(tensor: Tensor, value: number): Tensor {
-  return noGrad(() => tensor.fill_(value));
+  return fill(tensor, () => tensor.fill_(value));
 }
 
 export function zeros_(tensor: Tensor): Tensor {
-  return noGrad(() => tensor.zero_());
+  return fill(tensor, () => tensor.zero_());
 }
 
 export function ones_(tensor: Tensor): Tensor {
@@ -64,7 +84,7 @@ export function kaimingNormal_(tensor: Tensor, mode: 'fanIn' | 'fanOut' = 'fanIn
 export function truncNormal_(tensor: Tensor, mean = 0, std = 1, low = -2, high = 2): Tensor {
   // P(X < x) of the uncut normal, mapped to erf's range.
   const edge = (x: number) => erf((x - mean) / (std * Math.SQRT2));
-  return noGrad(() => {
+  return fill(tensor, () => {
     tensor.uniform_(edge(low), edge(high));
     tensor.copy_(tensor.erfinv());
     return tensor

@@ -1,6 +1,8 @@
+import { isGradEnabled } from '../autograd.js';
 import { empty } from '../creation.js';
 import * as ops from '../generated/ops.js';
 import type { Tensor } from '../tensor.js';
+import type { TensorModule } from './container.js';
 import { kaimingUniform_, uniform_ } from './init.js';
 import { Module } from './module.js';
 import { Parameter } from './parameter.js';
@@ -11,6 +13,8 @@ export class Linear extends Module {
   readonly weight: Parameter;
   /** `[outFeatures]`, or null */
   readonly bias: Parameter | null;
+  /** Whose output is added to this layer's: a low-rank update of the weight, as LoRA trains it. Null: none. */
+  adapter: TensorModule | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } = {}) {
     super();
@@ -21,6 +25,23 @@ export class Linear extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return ops.linear(x, this.weight, this.bias);
+    const y = this.isOneVector(x) ? this.ofVector(x) : ops.linear(x, this.weight, this.bias);
+    if (this.adapter === null) return y;
+    const sum = y.add(this.adapter.call(x));
+    return sum.dtype === y.dtype ? sum : sum.to(y.dtype);
+  }
+
+  // The general matrix product takes twice as long for a single row, which is what decoding consists of.
+  private isOneVector(x: Tensor): boolean {
+    const length = this.weight.size(1);
+    if (x.numel !== length || x.ndim === 0 || x.size(-1) !== length) return false;
+    return x.device === 'cpu' && x.dtype === 'float32' && !isGradEnabled();
+  }
+
+  private ofVector(x: Tensor): Tensor {
+    const vector = x.reshape([-1]);
+    const y = ops.mv(this.weight, vector);
+    const shaped = y.view([...x.shape.slice(0, -1), -1]);
+    return this.bias === null ? shaped : shaped.add(this.bias);
   }
 }

@@ -169,7 +169,8 @@ export abstract class Module {
   }
 }
 
-function refuseDifferences(report: LoadReport, source: string): void {
+/** @throws CraftError STATE_DICT_MISMATCH naming what did not fit, unless everything did */
+export function refuseDifferences(report: LoadReport, source: string, hint = ''): void {
   const parts = [
     list('missing', report.missing),
     list('unexpected', report.unexpected),
@@ -179,7 +180,10 @@ function refuseDifferences(report: LoadReport, source: string): void {
     ),
   ].filter((part) => part !== '');
   if (parts.length > 0)
-    throw new CraftError('STATE_DICT_MISMATCH', `${source} does not fit the model: ${parts.join('; ')}`);
+    throw new CraftError(
+      'STATE_DICT_MISMATCH',
+      `${source} does not fit the model: ${parts.join('; ')}${hint}`,
+    );
 }
 
 function list(what: string, names: string[]): string {

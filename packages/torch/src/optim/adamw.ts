@@ -4,8 +4,9 @@ import { CraftError } from '../errors.js';
 import type { StateDict } from '../nn/module.js';
 import type { Tensor } from '../tensor.js';
 import type { FlatParameters } from './flat-parameters.js';
-import { type FlatGradient, nextRuns } from './optimizer.js';
-import { sweep } from './sweep.js';
+import { fusedSweep, type SweepNumbers } from './kernels.js';
+import { type CombinedGradient, type FlatGradient, nextRuns, sidesOf, type UpdateRun } from './optimizer.js';
+import { sweepParameters } from './sweep.js';
 
 /** Settings of AdamW; a group's own `lr` and `weightDecay` come first. Defaults as PyTorch's. */
 export interface AdamWOptions {
@@ -26,6 +27,13 @@ export interface AdamWOptions {
  *     p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps)
  *
  * t counts a parameter's own updates: one that no gradient reached keeps its value, its moments and its count.
+ *
+ * An update is one pass over memory (`kernels()` says which one): gradients, parameters and moments are read once, parameters
+ * and moments written once; a sum of two gradients and the factor of a clipping are folded in.
+ *
+ * bfloat16 and float16 parameters: moments and arithmetic are float32, and a parameter is rounded once per update. PyTorch,
+ * and so LeRobot, keeps both moments in the parameter's dtype; with β₂ = 0.999 a bfloat16 second moment stops moving, since it
+ * has 8 bits and the change is a thousandth. The two trainings therefore differ there, by more than rounding.
  *
  * @example
  * ```ts
@@ -68,23 +76,47 @@ export class AdamW {
     return this.#lr;
   }
 
-  /** One update. @param lrFactor what a schedule multiplies every learning rate by. Default 1 */
-  step(gradient: FlatGradient, lrFactor = 1): void {
-    const { data } = this.parameters;
-    const [beta1, beta2] = this.betas;
+  /**
+   * One update.
+   *
+   * @param gradient a gradient, or a linear combination of two; neither is changed
+   * @param lrFactor what a schedule multiplies every learning rate by. Default 1
+   * @param scale factor on the gradient: that of a clipping. Default 1
+   */
+  step(gradient: FlatGradient | CombinedGradient, lrFactor = 1, scale = 1): void {
+    const { first, second } = sidesOf(gradient);
+    const runs = nextRuns(this.parameters, gradient, this.steps).map((run) => ({
+      ...run,
+      a: run.a * scale,
+      b: run.b * scale,
+      lr: this.#lr[run.group] * lrFactor,
+      weightDecay: this.#weightDecay[run.group],
+    }));
+    const state = { m: this.expAvg, v: this.expAvgSq, first: first.flat, second: second?.flat ?? null };
+    const { betas, eps } = this;
     noGrad(() => {
-      for (const run of nextRuns(this.parameters, gradient.reached, this.steps)) {
-        const lr = this.#lr[run.group] * lrFactor;
-        const decay = 1 - lr * this.#weightDecay[run.group];
-        const stepSize = lr / (1 - beta1 ** run.step);
-        const root = Math.sqrt(1 - beta2 ** run.step);
-        sweep([data, gradient.flat, this.expAvg, this.expAvgSq], run, (p, g, m, v) => {
-          p.mul_(decay);
-          m.mul_(beta1).add_(g, { alpha: 1 - beta1 });
-          v.mul_(beta2).addcmul_(g, g, { value: 1 - beta2 });
-          p.addcdiv_(m, v.sqrt().div_(root).add_(this.eps), { value: -stepSize });
-        });
-      }
+      this.parameters.segments.forEach((segment, i) => {
+        const own = runs.filter((run) => run.segment === i);
+        if (own.length === 0 || fusedSweep(segment, state, own, { betas, eps })) return;
+        for (const run of own) this.#composed(run, first.flat, second?.flat);
+      });
+    });
+  }
+
+  // The same of stock operators, for devices and dtypes that the kernel does not know.
+  #composed(run: UpdateRun & SweepNumbers, first: Tensor, second: Tensor | undefined): void {
+    const { a, b, lr, weightDecay, step } = run;
+    const [beta1, beta2] = this.betas;
+    const root = Math.sqrt(1 - beta2 ** step);
+    const stepSize = (lr / (1 - beta1 ** step)) * root;
+    const buffers = [this.expAvg, this.expAvgSq, first, ...(second === undefined ? [] : [second])];
+    sweepParameters(this.parameters.segments[run.segment], buffers, run, (p, m, v, x, y) => {
+      const scaled = a === 1 ? x : x.mul(a);
+      const g = y === undefined ? scaled : scaled.add(y, { alpha: b });
+      p.mul_(1 - lr * weightDecay);
+      m.mul_(beta1).add_(g, { alpha: 1 - beta1 });
+      v.mul_(beta2).addcmul_(g, g, { value: 1 - beta2 });
+      p.addcdiv_(m, v.sqrt().add_(this.eps * root), { value: -stepSize });
     });
   }
 

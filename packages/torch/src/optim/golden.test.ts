@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goldenPath, readGolden } from '../../test/golden.js';
+import { fusedLevels } from '../../test/kernel-levels.js';
 import { expectClose } from '../../test/numeric.js';
 import * as torch from '../index.js';
 
@@ -63,7 +64,10 @@ function flatten(values: torch.Tensor[], groups: number[][]) {
   return { parameters, flat, entryOf: groups.flat() };
 }
 
-describe('AdamW equals PyTorch', () => {
+describe.each(['composed' as const, ...fusedLevels()])('AdamW equals PyTorch (%s)', (level) => {
+  beforeAll(() => void optim.useKernels(level));
+  afterAll(() => void optim.useKernels('auto'));
+
   it.each(golden.adamw)('$id ($dtype)', (c) => {
     const inits = Array.from({ length: c.n_params }, (_, k) => get(`${c.id}.param${k}.init`));
     const rates = c.lr_per_step_per_group;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { withKernels } from '../../test/kernel-levels.js';
 import { expectClose } from '../../test/numeric.js';
 import { craftError } from '../../test/safetensors.js';
 import * as torch from '../index.js';
@@ -33,7 +34,7 @@ describe('FlatParameters', () => {
     expect([weight.isLeaf, weight.requiresGrad]).toEqual([true, true]);
   });
 
-  it('refuses no parameters, one twice, and mixed dtypes', () => {
+  it('refuses no parameters, one twice, and dtypes that cannot be mixed', () => {
     const p = new nn.Parameter(torch.zeros([1]));
     const q = new nn.Parameter(torch.zeros([1], { dtype: 'float64' }));
     for (const parameters of [
@@ -43,6 +44,81 @@ describe('FlatParameters', () => {
     ]) {
       expect(craftError(() => new optim.FlatParameters([{ parameters }])).code).toBe('PARAMETERS_INVALID');
     }
+  });
+});
+
+describe('bfloat16 beside float32', () => {
+  function mixed() {
+    torch.manualSeed(0);
+    const parameters = (['bfloat16', 'float32', 'bfloat16'] as const).map(
+      (dtype, i) => [`p${i}`, new nn.Parameter(torch.randn([3 + i]).to(dtype))] as const,
+    );
+    return { flat: new optim.FlatParameters([{ parameters }]), values: parameters.map(([, value]) => value) };
+  }
+
+  it('has a segment per dtype, and float32 gradients and moments in one buffer', () => {
+    const { flat, values } = mixed();
+    expect(flat.segments.map(({ dtype, offset, length }) => [dtype, offset, length])).toEqual([
+      ['bfloat16', 0, 32],
+      ['float32', 32, 16],
+    ]);
+    expect(flat.entries.map(({ offset, segment }) => [offset, segment])).toEqual([
+      [0, 0],
+      [32, 1],
+      [16, 0],
+    ]);
+    expect(craftError(() => flat.data).code).toBe('PARAMETERS_MIXED');
+    expect(values.map(({ dtype }) => dtype)).toEqual(['bfloat16', 'float32', 'bfloat16']);
+    flat.segments[0].data.zero_();
+    expect(values.map((value) => value.eq(0).all().item())).toEqual([1, 0, 1]);
+  });
+
+  it('adds up gradients of several passes without rounding', () => {
+    const { flat, values } = mixed();
+    const gradient = flat.gradBuffer();
+    // 256 + 1 is no bfloat16 number.
+    for (const factor of [256, 1]) gradient.collect(() => values[0].mul(factor).sum().backward());
+    expect([gradient.flat.dtype, gradient.view(0).tolist()]).toEqual(['float32', [257, 257, 257]]);
+    expect(gradient.reached).toEqual([true, false, false]);
+  });
+
+  it.each(['auto', 'composed'] as const)('%s: is updated as float32 is, and rounded once', (level) => {
+    const { flat, values } = mixed();
+    const wide = values.map((value, i) => [`p${i}`, new nn.Parameter(value.detach().to('float32'))] as const);
+    const twin = new optim.FlatParameters([{ parameters: wide }]);
+    const [narrow, reference] = [flat, twin].map((each) => ({
+      adamw: new optim.AdamW(each, { lr: 0.1 }),
+      gradient: each.gradBuffer(),
+    }));
+    withKernels(level, () => {
+      for (const { adamw, gradient } of [narrow, reference]) {
+        [1, -2, 3].forEach((value, i) => void gradient.view(i).fill_(value));
+        gradient.reached.fill(true);
+        adamw.step(gradient);
+      }
+    });
+    values.forEach((value, i) => {
+      expectClose(value, wide[i][1].to(value.dtype), 0);
+      expectClose(
+        narrow.adamw.stateDict().get(`state/${i}/exp_avg`)!,
+        reference.adamw.stateDict().get(`state/${i}/exp_avg`)!,
+        1e-7,
+      );
+    });
+    const copy = new Map([...narrow.adamw.stateDict()].map(([name, value]) => [name, value.clone()]));
+    const restored = new optim.AdamW(flat);
+    restored.loadStateDict(copy);
+    expectClose(restored.expAvgSq, narrow.adamw.expAvgSq, 0);
+  });
+
+  it('learns with SGD, too', () => {
+    const { flat, values } = mixed();
+    const before = values.map((value) => value.detach().clone().to('float32'));
+    const gradient = { flat: torch.ones([flat.size]), reached: [true, true, true] };
+    new optim.SGD(flat, { lr: 0.5, momentum: 0.9 }).step(gradient);
+    values.forEach((value, i) => {
+      expectClose(value, before[i].sub(0.5), 2 ** -8);
+    });
   });
 });
 

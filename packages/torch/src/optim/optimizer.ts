@@ -4,47 +4,68 @@ import type { Run } from './sweep.js';
 
 /** What an optimiser needs to know of a gradient: the flat buffer, and which parameters it reached. */
 export interface FlatGradient {
+  /** `[size]`, zero where the gradient did not reach. */
   readonly flat: Tensor;
   /** Per entry of the layout; the others are left alone entirely (no update, no weight decay, no step counted). */
   readonly reached: readonly boolean[];
 }
 
+/** One number for all parameters, or one per entry of the layout. */
+export type Coefficient = number | readonly number[];
+
+/**
+ * a·first + b·second, which is computed on the way through memory and stored nowhere. A parameter that either reached is
+ * updated; a gradient that is missing counts as zero.
+ */
+export interface CombinedGradient {
+  readonly first: FlatGradient;
+  readonly second: FlatGradient;
+  readonly a: Coefficient;
+  readonly b: Coefficient;
+}
+
 /** A stretch of parameters that one set of numbers updates. */
 export interface UpdateRun extends Run {
+  readonly segment: number;
   readonly group: number;
   /** Updates of these parameters so far, this one included. */
   readonly step: number;
+  readonly a: number;
+  readonly b: number;
 }
 
-/** Counts an update for every reached parameter and joins neighbours of the same group and count into runs. */
+/** The two sides of a gradient; a plain one is 1·first. */
+export function sidesOf(gradient: FlatGradient | CombinedGradient): {
+  first: FlatGradient;
+  second: FlatGradient | null;
+  a: Coefficient;
+  b: Coefficient;
+} {
+  return 'flat' in gradient ? { first: gradient, second: null, a: 1, b: 0 } : gradient;
+}
+
+/** Counts an update for every reached parameter and joins neighbours that the same numbers update into runs. */
 export function nextRuns(
   parameters: FlatParameters,
-  reached: readonly boolean[],
+  gradient: FlatGradient | CombinedGradient,
   steps: number[],
 ): UpdateRun[] {
-  const runs: { offset: number; length: number; group: number; step: number; end: number }[] = [];
-  parameters.entries.forEach((entry, i) => {
-    if (!reached[i]) return;
+  const { first, second, a, b } = sidesOf(gradient);
+  const of = (value: Coefficient, i: number) => (typeof value === 'number' ? value : value[i]);
+  const runs: (UpdateRun & { length: number })[] = [];
+  for (const i of parameters.order) {
+    if (!first.reached[i] && !second?.reached[i]) continue;
     steps[i]++;
+    const { offset, end, group, segment } = parameters.entries[i];
+    const run = { offset, length: end - offset, segment, group, step: steps[i], a: of(a, i), b: of(b, i) };
     const last = runs.at(-1);
-    const next = parameters.entries[i + 1]?.offset ?? parameters.size;
-    if (
-      last !== undefined &&
-      last.end === entry.offset &&
-      last.group === entry.group &&
-      last.step === steps[i]
-    ) {
-      last.length = next - last.offset;
-      last.end = next;
-    } else {
-      runs.push({
-        offset: entry.offset,
-        length: next - entry.offset,
-        group: entry.group,
-        step: steps[i],
-        end: next,
-      });
-    }
-  });
+    if (last !== undefined && continues(last, run)) last.length += run.length;
+    else runs.push(run);
+  }
   return runs;
+}
+
+function continues(last: UpdateRun, next: UpdateRun): boolean {
+  if (last.offset + last.length !== next.offset) return false;
+  return (['segment', 'group', 'step', 'a', 'b'] as const).every((key) => last[key] === next[key]);
 }

@@ -2,7 +2,7 @@ import { noGrad } from '../autograd.js';
 import type { Tensor } from '../tensor.js';
 import type { FlatParameters } from './flat-parameters.js';
 import { type FlatGradient, nextRuns } from './optimizer.js';
-import { sweep } from './sweep.js';
+import { sweepParameters } from './sweep.js';
 
 /** Settings of SGD. Defaults as PyTorch's, but for `lr`, which it leaves open. */
 export interface SGDOptions {
@@ -36,14 +36,14 @@ export class SGD {
   /** One update. @param lrFactor what a schedule multiplies every learning rate by. Default 1 */
   step(gradient: FlatGradient, lrFactor = 1): void {
     const { lr, momentum, weightDecay, nesterov } = this.#options;
-    const { data, groups } = this.parameters;
+    const { groups, segments } = this.parameters;
     noGrad(() => {
-      for (const run of nextRuns(this.parameters, gradient.reached, this.steps)) {
+      for (const run of nextRuns(this.parameters, gradient, this.steps)) {
         const group = groups[run.group];
         const rate = (group.lr ?? lr) * lrFactor;
         const decay = group.weightDecay ?? weightDecay;
-        const buffers = [data, gradient.flat, ...(this.momentumBuffer === null ? [] : [this.momentumBuffer])];
-        sweep(buffers, run, (p, g, velocity) => {
+        const state = this.momentumBuffer === null ? [gradient.flat] : [gradient.flat, this.momentumBuffer];
+        sweepParameters(segments[run.segment], state, run, (p, g, velocity) => {
           const total = decay === 0 ? g : g.add(p, { alpha: decay });
           if (velocity === undefined) {
             p.add_(total, { alpha: -rate });

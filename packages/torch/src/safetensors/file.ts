@@ -77,8 +77,18 @@ export class SafetensorsFile implements TensorSource {
       const message = `${this.path}: tensor ${quote(name)} has ${end - begin} bytes, the target ${target.byteLength}`;
       throw new CraftError('SIZE_MISMATCH', message);
     }
+    this.readPart(name, 0, target);
+  }
+
+  readPart(name: string, begin: number, target: Uint8Array): void {
+    const entry = this.entry(name);
+    const size = entry.end - entry.begin;
+    if (begin < 0 || begin + target.byteLength > size) {
+      const message = `${this.path}: tensor ${quote(name)} has ${size} bytes, asked for ${begin} to ${begin + target.byteLength}`;
+      throw new CraftError('SIZE_MISMATCH', message);
+    }
     if (this.fd === undefined) throw new CraftError('FILE_CLOSED', `${this.path}: read after close()`);
-    readFully(this.fd, target, this.dataStart + begin, this.path);
+    readFully(this.fd, target, this.dataStart + entry.begin + begin, this.path);
   }
 
   close(): void {

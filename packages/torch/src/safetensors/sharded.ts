@@ -67,6 +67,10 @@ export class ShardedSafetensors implements TensorSource {
     this.shardOf(name).readInto(name, target);
   }
 
+  readPart(name: string, begin: number, target: Uint8Array): void {
+    this.shardOf(name).readPart(name, begin, target);
+  }
+
   close(): void {
     this.closed = true;
     for (const shard of this.shards.values()) shard.close();

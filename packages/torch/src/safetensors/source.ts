@@ -29,6 +29,13 @@ export interface TensorSource extends Disposable {
   read(name: string): RawTensor;
   /** As `read`, into memory of the caller's: exactly `info(name).byteLength` bytes. @throws CraftError `SIZE_MISMATCH` too */
   readInto(name: string, target: Uint8Array): void;
+  /**
+   * Fills `target` with a part of a tensor's bytes: a large tensor can be read without holding all of it.
+   *
+   * @param begin first byte, counted from the start of the tensor
+   * @throws CraftError `SIZE_MISMATCH` where the part reaches beyond the tensor
+   */
+  readPart(name: string, begin: number, target: Uint8Array): void;
   /** Closes the files; reading afterwards throws. Closing twice is harmless. */
   close(): void;
 }

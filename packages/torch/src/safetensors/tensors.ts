@@ -1,6 +1,8 @@
-import { DTYPES, dtypeCode } from '../dtype.js';
+import { noGrad } from '../autograd.js';
+import { DTYPES, type DType, dtypeCode } from '../dtype.js';
 import { CraftError } from '../errors.js';
 import { native } from '../native.js';
+import { scope } from '../scope.js';
 import { type Tensor, wrap } from '../tensor.js';
 import { type SafetensorsDtype, safetensorsDtype, torchDtype } from './dtypes.js';
 import { invalid } from './header.js';
@@ -69,11 +71,7 @@ export function open(path: string): TensorFile {
  * no tensor has here (U16, U32, U64, 8-bit floats)
  */
 export function getTensor(source: TensorSource, name: string, device = 'cpu'): Tensor {
-  const dtype = torchDtype(source.info(name).dtype);
-  if (dtype === undefined) {
-    const what = `${source.path}: tensor ${quote(name)} is stored as ${source.info(name).dtype}`;
-    throw new CraftError('DTYPE_UNSUPPORTED', `${what}, which tensors cannot hold; read() gives its bytes`);
-  }
+  const dtype = readableDtype(source, name);
   const { data, shape } = source.read(name);
   // libtorch takes any other byte for a bool as given, and then computes nonsense.
   if (dtype === 'bool' && data.some((value) => value > 1)) {
@@ -84,6 +82,53 @@ export function getTensor(source: TensorSource, name: string, device = 'cpu'): T
   const moved = tensor.to({ device });
   tensor.dispose();
   return moved;
+}
+
+function readableDtype(source: TensorSource, name: string): DType {
+  const stored = source.info(name).dtype;
+  const dtype = torchDtype(stored);
+  if (dtype !== undefined) return dtype;
+  const what = `${source.path}: tensor ${quote(name)} is stored as ${stored}`;
+  throw new CraftError('DTYPE_UNSUPPORTED', `${what}, which tensors cannot hold; read() gives its bytes`);
+}
+
+/** Tensors above this size are copied in parts of this size, in bytes. */
+const PART_BYTES = 2 ** 25;
+
+/**
+ * Copies a stored tensor into one that exists, converting dtype and device. Beyond the target it needs memory for 32 MiB only,
+ * however large the tensor.
+ *
+ * @param target contiguous, of the stored shape
+ * @throws CraftError as {@link getTensor}; `SIZE_MISMATCH` where the numbers of elements differ
+ */
+export function copyTensor(source: TensorSource, name: string, target: Tensor): void {
+  const dtype = readableDtype(source, name);
+  const { byteLength } = source.info(name);
+  const size = DTYPES[dtype].bytes;
+  if (byteLength !== target.numel * size) {
+    const message = `${source.path}: tensor ${quote(name)} has ${byteLength / size} elements, its target ${target.numel}`;
+    throw new CraftError('SIZE_MISMATCH', message);
+  }
+  if (dtype === 'bool' || byteLength <= PART_BYTES || !target.isContiguous) {
+    const tensor = getTensor(source, name);
+    scope(() => noGrad(() => void target.copy_(tensor.view(target.shape))));
+    tensor.dispose();
+    return;
+  }
+  const buffer = new Uint8Array(PART_BYTES);
+  scope(() =>
+    noGrad(() => {
+      const flat = target.view([-1]);
+      for (let begin = 0; begin < byteLength; begin += PART_BYTES) {
+        const part = buffer.subarray(0, Math.min(PART_BYTES, byteLength - begin));
+        source.readPart(name, begin, part);
+        const values = wrap(native.fromBuffer(part, [part.byteLength / size], dtypeCode(dtype) as number));
+        flat.narrow(0, begin / size, values.numel).copy_(values);
+        values.dispose();
+      }
+    }),
+  );
 }
 
 /**

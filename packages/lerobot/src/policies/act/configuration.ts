@@ -6,7 +6,8 @@ import { basePolicyFields, normalizationMapping, validateBase } from '../base.js
 /**
  * ACT, the action chunking transformer. Fields and defaults are LeRobot's `ACTConfig`, those for a bimanual ALOHA arm.
  *
- * Unlike LeRobot, a policy whose only input is `observation.state` is allowed.
+ * Unlike LeRobot, a policy whose only input is `observation.state` is allowed, and `task_embedding_dim` lets it read the
+ * instruction; LeRobot loads a policy only where that is 0.
  */
 export const actConfigSchema = z.strictObject({
   type: z.literal('act').describe('action chunking transformer'),
@@ -90,6 +91,14 @@ export const actConfigSchema = z.strictObject({
     .min(0)
     .default(10)
     .describe('Weight of the KL term: loss = L1 + kl_weight * KL. Used with use_vae.'),
+  task_embedding_dim: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'Extension: length of a fixed embedding of the instruction, which the encoder sees as one more token, so that one policy can ' +
+        'do several tasks. 0: none, as in LeRobot. Typical: 64.',
+    ),
   optimizer_lr: z.number().min(0).default(1e-5).describe('Learning rate of the preset.'),
   optimizer_weight_decay: z.number().min(0).default(1e-4).describe('Weight decay of the preset.'),
   optimizer_lr_backbone: z.number().min(0).default(1e-5).describe('Learning rate of the image backbone.'),

@@ -60,4 +60,12 @@ export class ActEncoder extends nn.Module {
     for (const layer of this.layers) hidden = layer.call(hidden, positions, padding);
     return this.norm.call(hidden);
   }
+
+  /** The input, then every layer's output; the last one after the final normalisation, which is what `forward` returns. */
+  hiddenStates(x: Tensor, positions: Tensor): Tensor[] {
+    const states = [x];
+    for (const layer of this.layers) states.push(layer.call(states.at(-1)!, positions));
+    states.push(this.norm.call(states.pop()!));
+    return states;
+  }
 }

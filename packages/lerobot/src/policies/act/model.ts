@@ -1,5 +1,7 @@
-import { cat, nn, stack, type Tensor, zeros } from '@craft-ft/torch';
+import { cat, nn, ones, stack, type Tensor, zeros } from '@craft-ft/torch';
 import type { TensorBatch } from '../../processors/step.js';
+import { TASK_EMBEDDING } from '../../processors/task-embedding.js';
+import type { HiddenStates } from '../hidden-states.js';
 import { requireInput } from '../policy.js';
 import type { ActConfig } from './configuration.js';
 import { ActDecoder } from './decoder.js';
@@ -25,7 +27,8 @@ interface Tokens {
 /**
  * The action chunking transformer (Zhao et al., 2023), as LeRobot's `modeling_act.py: ACT`, under its parameter names.
  *
- * Encoder tokens are, in this order: latent, `observation.state`, environment state, each camera's grid of image features. The
+ * Encoder tokens are, in this order: latent, `observation.state`, environment state, the
+ * instruction (an extension), each camera's grid of image features. The
  * decoder starts from zeros and attends to them with one learned query per step of the chunk.
  */
 export class ActModel extends nn.Module {
@@ -46,6 +49,8 @@ export class ActModel extends nn.Module {
   readonly encoder_1dFeaturePosEmbed: nn.Embedding;
   readonly decoderPosEmbed: nn.Embedding;
   readonly actionHead: nn.Linear;
+  // Not LeRobot's, hence after all that are.
+  readonly encoderTaskInputProj: nn.Linear | null = null;
   readonly config: ActConfig;
   readonly features: ActFeatures;
 
@@ -82,10 +87,13 @@ export class ActModel extends nn.Module {
     this.encoderLatentInputProj = new nn.Linear(latent, dim);
     if (this.backbone !== null)
       this.encoderImgFeatInputProj = new nn.Conv2d(this.backbone.outChannels, dim, 1);
-    const vectors = 1 + (state === undefined ? 0 : 1) + (environment === undefined ? 0 : 1);
+    const { task_embedding_dim: taskDim } = config;
+    const vectors =
+      1 + (state === undefined ? 0 : 1) + (environment === undefined ? 0 : 1) + (taskDim === 0 ? 0 : 1);
     this.encoder_1dFeaturePosEmbed = new nn.Embedding(vectors, dim);
     this.decoderPosEmbed = new nn.Embedding(chunk, dim);
     this.actionHead = new nn.Linear(dim, actionDim);
+    if (taskDim > 0) this.encoderTaskInputProj = new nn.Linear(taskDim, dim);
     for (const parameter of [...this.encoder.parameters(), ...this.decoder.parameters()]) {
       if (parameter.ndim > 1) nn.init.xavierUniform_(parameter);
     }
@@ -112,6 +120,24 @@ export class ActModel extends nn.Module {
     return { actions: this.actionHead.call(decoded), posterior };
   }
 
+  /**
+   * Hidden states of the encoder, with the latent variable at its mean of zero as when acting. The embeddings are without their
+   * positions, which every layer adds for itself.
+   */
+  hiddenStates(batch: TensorBatch): HiddenStates {
+    const size = this.inputs(batch)[0]!.size(0);
+    const { device, dtype } = this.actionHead.weight;
+    const latent = zeros([size, this.config.latent_dim], { device, dtype });
+    const { values, positions } = this.tokens(latent, batch);
+    const start = this.encoder_1dFeaturePosEmbed.weight.size(0);
+    const length = values.size(1);
+    return {
+      layers: this.encoder.hiddenStates(values, positions),
+      mask: ones([size, length], { dtype: 'bool', device }),
+      image: { start, length: length - start },
+    };
+  }
+
   // The inputs there are, checked.
   private inputs(batch: TensorBatch): Tensor[] {
     const { state, environment, cameras } = this.features;
@@ -126,6 +152,10 @@ export class ActModel extends nn.Module {
     if (state !== undefined) vectors.push(this.encoderRobotStateInputProj!.call(batch[state.name]!));
     if (environment !== undefined)
       vectors.push(this.encoderEnvStateInputProj!.call(batch[environment.name]!));
+    if (this.encoderTaskInputProj !== null) {
+      const task = requireInput(batch, TASK_EMBEDDING, [this.config.task_embedding_dim]);
+      vectors.push(this.encoderTaskInputProj.call(task));
+    }
     const groups: Tokens[] = [
       { values: stack(vectors, 1), positions: this.encoder_1dFeaturePosEmbed.weight },
       ...cameras.map(({ name }) => this.cameraTokens(batch[name]!)),

@@ -1,5 +1,8 @@
 import type { optim, Tensor } from '@craft-ft/torch';
 import type { TensorBatch } from '../../processors/step.js';
+import { ActionQueue } from '../action-queue.js';
+import { inEvaluationMode } from '../evaluation-mode.js';
+import type { HiddenStates } from '../hidden-states.js';
 import { Policy, type PolicyOutput, requireInput } from '../policy.js';
 import type { ActConfig } from './configuration.js';
 import { klDivergence } from './latent.js';
@@ -23,13 +26,13 @@ import { TemporalEnsemble } from './temporal-ensemble.js';
 export class ActPolicy extends Policy<ActConfig> {
   readonly model: ActModel;
   readonly #ensemble: TemporalEnsemble | null;
-  /** The chunk that is being carried out, `[B, n_action_steps, a]`, and how many of its steps are done. */
-  #queue: { chunk: Tensor; done: number } | null = null;
+  readonly #queue: ActionQueue;
 
   /** @throws CraftError `POLICY_FEATURES`, `POLICY_BACKBONE` */
   constructor(config: ActConfig) {
     super(config);
     this.model = new ActModel(config);
+    this.#queue = new ActionQueue(config.n_action_steps);
     const { temporal_ensemble_coeff: coefficient, chunk_size: chunk } = config;
     this.#ensemble = coefficient === null ? null : new TemporalEnsemble(coefficient, chunk);
   }
@@ -53,20 +56,23 @@ export class ActPolicy extends Policy<ActConfig> {
     return this.evaluating(() => this.model.call(batch).actions);
   }
 
+  /** Of the transformer encoder: latent, state and environment tokens, then every camera's grid. */
+  override hiddenStates(batch: TensorBatch): HiddenStates {
+    return this.model.hiddenStates(batch);
+  }
+
+  override actionsForDistillation(batch: TensorBatch): Tensor {
+    return inEvaluationMode(this, () => this.model.call(batch).actions);
+  }
+
   override selectAction(observation: TensorBatch): Tensor {
     if (this.#ensemble !== null) return this.#ensemble.update(this.predictActionChunk(observation));
-    if (this.#queue === null || this.#queue.done === this.config.n_action_steps) {
-      this.reset();
-      const chunk = this.predictActionChunk(observation).narrow(1, 0, this.config.n_action_steps).keep();
-      this.#queue = { chunk, done: 0 };
-    }
-    return this.#queue.chunk.select(1, this.#queue.done++).clone();
+    return this.#queue.next(() => this.predictActionChunk(observation));
   }
 
   override reset(): void {
     this.#ensemble?.reset();
-    this.#queue?.chunk.dispose();
-    this.#queue = null;
+    this.#queue.reset();
   }
 
   /** Everything but the image backbone, then the backbone at its own rate. Without cameras the second group is empty. */

@@ -1,0 +1,130 @@
+// One side of craft-step: steps of training by CRaFT or the baseline. Usage: craft-step.mjs act|pi0_fast craft|baseline STEPS FOLDER
+// CRaFT's retention_freq is 2, so that steps with and without a retention gradient take turns.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as craft from '../../packages/craft/dist/index.js';
+import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as torch from '../../packages/torch/dist/index.js';
+
+const [type, kind, count, folder] = process.argv.slice(2);
+const STEPS = Number(count);
+
+const feature = (kindOf, ...shape) => ({ type: kindOf, shape });
+
+function act() {
+  const [batchSize, dim, side] = [4, 26, 128];
+  const config = lerobot.parsePolicyConfig(
+    {
+      type: 'act',
+      pretrained_backbone_weights: null,
+      input_features: {
+        'observation.state': feature('STATE', dim),
+        'observation.images.camera': feature('VISUAL', 3, side, side),
+      },
+      output_features: { action: feature('ACTION', dim) },
+    },
+    'craft-step',
+  );
+  const batch = () => ({
+    'observation.state': torch.randn([batchSize, dim]),
+    'observation.images.camera': torch.rand([batchSize, 3, side, side]),
+    action: torch.randn([batchSize, config.chunk_size, dim]),
+    action_is_pad: torch.zeros([batchSize, config.chunk_size], { dtype: 'bool' }),
+  });
+  return { config, policy: lerobot.makePolicy(config), task: batch(), anchors: batch(), batchSize };
+}
+
+// Weights and inputs as node/pi0-fast.mjs writes them.
+function pi0Fast() {
+  const file = torch.safetensors.loadFile(join(folder, 'inputs.safetensors'));
+  const [batchSize, , side] = file.get('left').shape;
+  const config = lerobot.parsePolicyConfig(
+    {
+      type: 'pi0_fast',
+      paligemma_variant: 'gemma_mini',
+      device: 'cpu',
+      image_resolution: [side, side],
+      text_tokenizer_name: 'builtin:bytes',
+      input_features: {
+        'observation.state': feature('STATE', 26),
+        'observation.images.left': feature('VISUAL', 3, side, side),
+        'observation.images.right': feature('VISUAL', 3, side, side),
+      },
+      output_features: { action: feature('ACTION', 26) },
+    },
+    'craft-step',
+  );
+  const policy = lerobot.makePolicy(config);
+  policy.loadStateDict(torch.safetensors.loadFile(join(folder, 'model.safetensors')));
+  const task = {
+    'observation.images.left': file.get('left'),
+    'observation.images.right': file.get('right'),
+    'observation.language.tokens': file.get('language'),
+    'observation.language.attention_mask': file.get('language_mask').to('bool'),
+    'action.tokens': file.get('actions'),
+    'action.token_mask': file.get('action_mask').to('bool'),
+  };
+  return { config, policy, task, anchors: task, batchSize };
+}
+
+torch.manualSeed(0);
+const { config, policy, task, anchors, batchSize } = type === 'act' ? act() : pi0Fast();
+policy.train();
+const optimization = new lerobot.Optimization(
+  policy,
+  lerobot.policyPresets(config).optimizer,
+  null,
+  2 * STEPS + 2,
+);
+
+function craftStrategy() {
+  const stream = {
+    batchSize,
+    framesPerEpoch: batchSize,
+    ready: async () => {},
+    batch: () => ({ ...anchors }),
+    close: async () => {},
+  };
+  const settings = craft.craftConfigSchema.parse({
+    enabled: true,
+    anchor_dataset_path: 'anchors',
+    retention_freq: 2,
+    // Always projected, so that every step does the whole of its work.
+    conflict_threshold: 2,
+  });
+  return new craft.CraftStrategy({
+    policy,
+    optimization,
+    anchors: stream,
+    config: settings,
+    steps: 2 * STEPS + 2,
+  });
+}
+
+const isCraft = kind === 'craft';
+const strategy = isCraft ? craftStrategy() : new lerobot.BaselineStrategy(policy, optimization);
+await strategy.begin(0);
+const times = [[], []];
+for (let i = 0; i < (isCraft ? 2 : 1) * (STEPS + 1); i++) {
+  await strategy.ready(i);
+  const [before, cpuBefore] = [performance.now(), process.cpuUsage()];
+  torch.scope(() => strategy.update(i, [() => ({ ...task })]));
+  const { user, system } = process.cpuUsage(cpuBefore);
+  times[isCraft ? i % 2 : 0].push({ ms: performance.now() - before, cpu: (user + system) / 1000 });
+}
+// The first step of each kind warms up.
+const median = (list, key) => {
+  const sorted = list.slice(1).map((time) => time[key]);
+  return sorted.sort((a, b) => a - b)[sorted.length >> 1];
+};
+const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
+const [step, between] = times;
+console.log(
+  JSON.stringify({
+    step_ms: median(step, 'ms'),
+    cpu_ms: median(step, 'cpu'),
+    ...(isCraft && { between_ms: median(between, 'ms'), between_cpu_ms: median(between, 'cpu') }),
+    peak_mb: Number(peak[1]) / 1024,
+    parameters: optimization.parameters.entries.reduce((sum, { length }) => sum + length, 0),
+  }),
+);

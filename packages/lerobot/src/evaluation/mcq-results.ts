@@ -1,0 +1,115 @@
+import type { McqQuestion } from './mcq-questions.js';
+import type { ChoiceScore } from './mcq-scorer.js';
+
+/** How choices are compared: per token, or as they are. */
+export const MCQ_RULES = ['mean', 'sum'] as const;
+export type McqRule = (typeof MCQ_RULES)[number];
+
+/** A share of questions with its 95 % interval (Wilson, 1927), which also holds near 0 and 1. */
+export interface Share {
+  correct: number;
+  of: number;
+  share: number;
+  low: number;
+  high: number;
+}
+
+/** What a policy made of one question. */
+export interface McqAnswer {
+  line: number;
+  id: string;
+  answer: number;
+  scores: readonly ChoiceScore[];
+  /** The most likely choice, by each rule. */
+  predicted: Record<McqRule, number>;
+  /** Score of the right choice less that of the best wrong one, nats (per token for `mean`). Above 0: answered rightly. */
+  margin: Record<McqRule, number>;
+}
+
+/** A policy's answers together. */
+export interface McqSummary {
+  accuracy: Record<McqRule, Share>;
+  averageMargin: Record<McqRule, number>;
+}
+
+/** A policy against another on the same questions. */
+export interface McqComparison {
+  /** Questions that only this policy answers rightly, and those that only the other does. */
+  gained: number;
+  lost: number;
+  /** Chance of a difference this large, or larger, between policies of equal skill: exact two-sided sign test (McNemar). */
+  pValue: number;
+  /** Mean change of the margin, nats. */
+  marginChange: number;
+}
+
+/** z of a two-sided 95 % interval. */
+const Z = 1.959963984540054;
+
+/** @param correct of `of` questions, at least one */
+export function wilson(correct: number, of: number): Share {
+  const share = correct / of;
+  const middle = (share + (Z * Z) / (2 * of)) / (1 + (Z * Z) / of);
+  const half = (Z / (1 + (Z * Z) / of)) * Math.sqrt((share * (1 - share)) / of + (Z * Z) / (4 * of * of));
+  return { correct, of, share, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
+}
+
+const byRule = <T>(value: (rule: McqRule) => T): Record<McqRule, T> => ({
+  mean: value('mean'),
+  sum: value('sum'),
+});
+
+/** A tie with the right choice is not an answer: its margin is 0. */
+export function judge({ line, id, answer }: McqQuestion, scores: readonly ChoiceScore[]): McqAnswer {
+  const best = (rule: McqRule, skip: number) =>
+    scores.reduce(
+      (top, score, i) => (i !== skip && (top < 0 || score[rule] > scores[top]![rule]) ? i : top),
+      -1,
+    );
+  return {
+    line,
+    id,
+    answer,
+    scores,
+    predicted: byRule((rule) => best(rule, -1)),
+    margin: byRule((rule) => scores[answer]![rule] - scores[best(rule, answer)]![rule]),
+  };
+}
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+export function summarise(answers: readonly McqAnswer[]): McqSummary {
+  return {
+    accuracy: byRule((rule) =>
+      wilson(answers.filter(({ margin }) => margin[rule] > 0).length, answers.length),
+    ),
+    averageMargin: byRule((rule) => mean(answers.map(({ margin }) => margin[rule]))),
+  };
+}
+
+/** @param answers and `others` to the same questions, in the same order */
+export function compareAnswers(
+  answers: readonly McqAnswer[],
+  others: readonly McqAnswer[],
+): Record<McqRule, McqComparison> {
+  return byRule((rule) => {
+    const right = (one: McqAnswer) => one.margin[rule] > 0;
+    const gained = answers.filter((one, i) => right(one) && !right(others[i]!)).length;
+    const lost = answers.filter((one, i) => !right(one) && right(others[i]!)).length;
+    const marginChange = mean(answers.map(({ margin }, i) => margin[rule] - others[i]!.margin[rule]));
+    return { gained, lost, pValue: signTest(gained, lost), marginChange };
+  });
+}
+
+/** Two-sided p of `a` against `b` tosses of a fair coin. */
+function signTest(a: number, b: number): number {
+  const n = a + b;
+  // In logarithms: 2^-n underflows for a thousand questions.
+  let term = -n * Math.LN2;
+  let tail = 0;
+  for (let k = 0; k <= Math.min(a, b); k++) {
+    tail += Math.exp(term);
+    term += Math.log((n - k) / (k + 1));
+  }
+  return Math.min(1, 2 * tail);
+}
