@@ -4,7 +4,7 @@ import { craftConfigSchema } from './config.js';
 import { type DualSettings, DualState } from './dual-state.js';
 
 const settings: DualSettings = {
-  ...craftConfigSchema.parse({ lambda_lr: 0.3, epsilon_start: 1, epsilon_end: 0 }),
+  ...craftConfigSchema.parse({ lambda_lr: 0.3, epsilon_mode: 'absolute', epsilon_start: 1, epsilon_end: 0 }),
   steps: 10,
 };
 const roundTrip = (state: DualState) =>
@@ -14,8 +14,14 @@ describe('DualState', () => {
   test('updates return a new state; λ and ε follow the schedule over the steps of the run', () => {
     const start = DualState.initial(1);
     const next = start.update(5, 2, settings);
-    expect(start.toJSON()).toEqual({ lambda: 1, epsilon: null, updates: 0, baselineLoss: null });
-    expect(next.toJSON()).toEqual({ lambda: 1.45, epsilon: 0.5, updates: 1, baselineLoss: null });
+    expect(start.toJSON()).toEqual({
+      ...{ lambda: 1, epsilon: null, updates: 0, baselineLoss: null },
+      pid: { integral: 1, smoothed: null },
+    });
+    expect(next.toJSON()).toEqual({
+      ...{ lambda: 1.45, epsilon: 0.5, updates: 1, baselineLoss: null },
+      pid: { integral: 1.45, smoothed: 2 },
+    });
     expect(start.epsilonAt(5, { ...settings, epsilon_decay_steps: 5 })).toBe(0);
   });
 
@@ -32,19 +38,29 @@ describe('DualState', () => {
   test('a run that was saved and loaded goes on with the very same numbers', () => {
     const loss = fc.double({ min: 0, max: 5, noNaN: true });
     fc.assert(
-      fc.property(fc.array(loss, { maxLength: 10 }), fc.nat(10), (losses, stop) => {
+      fc.property(fc.array(loss, { maxLength: 10 }), fc.nat(10), fc.boolean(), (losses, stop, pid) => {
+        const how: DualSettings = {
+          ...settings,
+          lambda_controller: pid ? 'pid' : 'gradient',
+          lambda_kd: 0.3,
+        };
         let [straight, resumed] = [
           DualState.initial(1).withBaseline(0.7),
           DualState.initial(1).withBaseline(0.7),
         ];
         losses.forEach((value, step) => {
-          straight = straight.update(step, value, settings);
+          straight = straight.update(step, value, how);
           if (step === stop) resumed = roundTrip(resumed);
-          resumed = resumed.update(step, value, settings);
+          resumed = resumed.update(step, value, how);
         });
         expect(roundTrip(resumed)).toStrictEqual(straight);
       }),
     );
+  });
+
+  test('reads states from before there was a PID controller', () => {
+    const old = { lambda: 0.7, epsilon: 0.5, updates: 3, baselineLoss: null };
+    expect(DualState.fromJSON(old, 'x').pid).toEqual({ integral: 0.7, smoothed: null });
   });
 
   test.each([

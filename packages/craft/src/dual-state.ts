@@ -1,6 +1,8 @@
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import type { CraftConfig } from './config.js';
+import { resolveEpsilon } from './config.js';
+import { type PidMemory, pidLambda } from './pid.js';
 import { epsilonSchedule, updateLambda } from './primal-dual.js';
 
 /** The settings that drive λ and ε: fields of `CraftConfig`, and the number of steps of the run. */
@@ -8,6 +10,13 @@ export type DualSettings = Pick<
   CraftConfig,
   | 'lambda_lr'
   | 'lambda_max'
+  | 'lambda_controller'
+  | 'lambda_kp'
+  | 'lambda_ki'
+  | 'lambda_kd'
+  | 'lambda_smoothing'
+  | 'retention_mode'
+  | 'retention_modes'
   | 'epsilon_start'
   | 'epsilon_end'
   | 'epsilon_decay_steps'
@@ -23,10 +32,12 @@ const stateSchema = z.strictObject({
   epsilon: z.number().nullable(),
   updates: z.int().min(0),
   baselineLoss: z.number().positive().nullable(),
+  // Absent in checkpoints from before there was a controller besides dual ascent, whose integral λ itself is.
+  pid: z.strictObject({ integral: z.number().min(0), smoothed: z.number().nullable() }).optional(),
 });
 
 /** {@link DualState} as it lies in a checkpoint. */
-export type DualStateJson = z.infer<typeof stateSchema>;
+export type DualStateJson = Required<z.infer<typeof stateSchema>>;
 
 /**
  * Where the primal-dual control stands: a value, never modified; each change returns the next one.
@@ -36,7 +47,7 @@ export type DualStateJson = z.infer<typeof stateSchema>;
  *
  * @example
  * ```ts
- * const settings = { ...craftConfigSchema.parse({ lambda_lr: 0.5, epsilon_end: 1 }), steps: 100 };
+ * const settings = { ...craftConfigSchema.parse({ lambda_lr: 0.5, epsilon_mode: 'absolute', epsilon_start: 1 }), steps: 100 };
  * const state = DualState.initial(1).update(0, 1.5, settings);
  * state.lambda; // 1.25
  * DualState.fromJSON(JSON.parse(JSON.stringify(state)), 'craft_state.json').lambda; // 1.25
@@ -52,11 +63,13 @@ export class DualState implements DualStateJson {
     readonly updates: number,
     /** Retention loss before the first step, which `epsilon_mode: "relative"` multiplies; null until measured. */
     readonly baselineLoss: number | null,
+    /** What the PID controller remembers; kept up to date by dual ascent too, so that one can take over from the other. */
+    readonly pid: PidMemory,
   ) {}
 
   /** @param lambda `initial_lambda` */
   static initial(lambda: number): DualState {
-    return new DualState(lambda, null, 0, null);
+    return new DualState(lambda, null, 0, null, { integral: lambda, smoothed: null });
   }
 
   /**
@@ -66,13 +79,13 @@ export class DualState implements DualStateJson {
    */
   withBaseline(loss: number): DualState {
     if (!(loss > 0 && Number.isFinite(loss))) {
-      const remedy = 'use craft.epsilon_mode=absolute';
+      const remedy = 'use craft.epsilon_mode=absolute, for example with craft.epsilon_start=0.05';
       throw new CraftError(
         'EPSILON_BASELINE',
         `a relative ε needs a starting loss above 0, got ${loss}; ${remedy}`,
       );
     }
-    return new DualState(this.lambda, this.epsilon, this.updates, loss);
+    return new DualState(this.lambda, this.epsilon, this.updates, loss, this.pid);
   }
 
   /**
@@ -81,10 +94,11 @@ export class DualState implements DualStateJson {
    * @throws CraftError `EPSILON_BASELINE` where ε is relative and {@link withBaseline} was not called
    */
   epsilonAt(step: number, settings: DualSettings): number {
-    const { epsilon_start, epsilon_end, epsilon_decay_steps, epsilon_schedule, steps } = settings;
+    const { epsilon_decay_steps, epsilon_schedule, steps } = settings;
+    const { mode, start, end } = resolveEpsilon(settings);
     const decaySteps = epsilon_decay_steps === 0 ? steps : epsilon_decay_steps;
-    const epsilon = epsilonSchedule(step, epsilon_start, epsilon_end, decaySteps, epsilon_schedule);
-    if (settings.epsilon_mode === 'absolute') return epsilon;
+    const epsilon = epsilonSchedule(step, start, end, decaySteps, epsilon_schedule);
+    if (mode === 'absolute') return epsilon;
     if (this.baselineLoss === null) {
       const remedy = 'measure the retention loss before the first step';
       throw new CraftError(
@@ -102,13 +116,22 @@ export class DualState implements DualStateJson {
    */
   update(step: number, retentionLoss: number, settings: DualSettings): DualState {
     const epsilon = this.epsilonAt(step, settings);
-    const lambda = updateLambda(this.lambda, retentionLoss, epsilon, settings.lambda_lr, settings.lambda_max);
-    return new DualState(lambda, epsilon, this.updates + 1, this.baselineLoss);
+    const { lambda, memory } = this.#control(retentionLoss, epsilon, settings);
+    return new DualState(lambda, epsilon, this.updates + 1, this.baselineLoss, memory);
+  }
+
+  #control(loss: number, epsilon: number, settings: DualSettings): { lambda: number; memory: PidMemory } {
+    const { lambda_controller, lambda_lr, lambda_max, lambda_smoothing: smoothing } = settings;
+    const ki = settings.lambda_ki ?? lambda_lr;
+    const gains = { kp: settings.lambda_kp, ki, kd: settings.lambda_kd, smoothing };
+    if (lambda_controller === 'pid') return pidLambda(this.pid, loss, epsilon, gains, lambda_max);
+    const lambda = updateLambda(this.lambda, loss, epsilon, lambda_lr, lambda_max);
+    return { lambda, memory: { integral: lambda, smoothed: loss } };
   }
 
   toJSON(): DualStateJson {
-    const { lambda, epsilon, updates, baselineLoss } = this;
-    return { lambda, epsilon, updates, baselineLoss };
+    const { lambda, epsilon, updates, baselineLoss, pid } = this;
+    return { lambda, epsilon, updates, baselineLoss, pid };
   }
 
   /**
@@ -124,6 +147,7 @@ export class DualState implements DualStateJson {
       throw new CraftError('CRAFT_STATE_INVALID', `${source}: ${field}: ${message}; the file is damaged`);
     }
     const { lambda, epsilon, updates, baselineLoss } = parsed.data;
-    return new DualState(lambda, epsilon, updates, baselineLoss);
+    const pid = parsed.data.pid ?? { integral: lambda, smoothed: null };
+    return new DualState(lambda, epsilon, updates, baselineLoss, pid);
   }
 }

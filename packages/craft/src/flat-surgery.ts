@@ -9,7 +9,6 @@ import {
   type Products,
 } from './coefficients.js';
 import type { ConflictMetric, ProjectionMode } from './config.js';
-import { innerProducts } from './inner-products.js';
 
 /** What {@link surgery} needs to know besides the gradients. */
 export interface SurgeryOptions {
@@ -36,9 +35,9 @@ export interface Surgery extends Products, MergeCoefficients {
 /**
  * Decides a step's surgery on two flat gradient buffers in one pass over memory, and changes neither.
  *
- * The merged gradient is a·g_t + b·g_r; {@link applyMerge_} writes it, or an optimiser folds a and b into its own pass.
- * `norm` is its length, known before it exists, for clipping. With gradients averaged over several processes beforehand,
- * every process decides the same.
+ * The merged gradient is a·g_t + b·g_r. Training never stores it: `Optimization.applyMerged` folds a and b into the
+ * optimiser's pass over memory ({@link applyMerge_} writes it, for looking at). `norm` is its length, known before it exists, for
+ * clipping. With gradients averaged over several processes beforehand, every process decides the same.
  *
  * @param flatTask gradient of the task loss over all parameters, zero where missing: [n], any floating dtype
  * @param flatRetain the same for the retention loss
@@ -62,7 +61,7 @@ export function surgery(flatTask: Tensor, flatRetain: Tensor, options: SurgeryOp
     metric = 'cosine',
     retainScale = 1,
   } = options;
-  const products = innerProducts([flatTask], [flatRetain]);
+  const [products] = torch.optim.gram(flatTask, flatRetain) as [Products];
   const conflict = isConflict(products, threshold, metric);
   const weights = mergeWeights(mode, lambda, retainScale);
   return {

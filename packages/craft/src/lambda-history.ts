@@ -17,7 +17,7 @@ export interface RetentionRecord {
   /** ⟨g_t, g_r⟩ */
   grad_dot: number;
   grad_cos: number;
-  /** 1 where the gradients conflicted, else 0. */
+  /** 1 where the gradients conflicted, else 0; the share of conflicts where each module or tensor is decided on its own. */
   grad_conflict: number;
 }
 

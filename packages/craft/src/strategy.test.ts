@@ -23,6 +23,8 @@ function setUp(run: string, changes: Partial<CraftConfig> = {}) {
     lambda_max: h.lambda_max,
     epsilon_start: h.epsilon_start,
     epsilon_end: h.epsilon_end,
+    epsilon_mode: 'absolute',
+    retention_scale: 'event',
     conflict_threshold: h.conflict_threshold,
     conflict_metric: run === 'craft_cosine' ? 'cosine' : 'dot',
     ...changes,
@@ -31,7 +33,7 @@ function setUp(run: string, changes: Partial<CraftConfig> = {}) {
   const anchors = stream('retain', freq);
   const strategy = new CraftStrategy({ policy, optimization, anchors, config, steps: h.steps });
   const data = stream('task');
-  const step = (i: number): StepReport => scope(() => strategy.update(i, data.batch(i)));
+  const step = (i: number): StepReport => scope(() => strategy.update(i, [() => data.batch(i)]));
   return { strategy, policy, optimization, step };
 }
 
@@ -120,7 +122,7 @@ describe.skipIf(golden === null)('state', () => {
   test.each([
     [null, 'CRAFT_STATE_MISSING', 'craft_state.json is missing'],
     ['{"version": 1', 'CRAFT_STATE_INVALID', 'craft_state.json is not JSON'],
-    ['{"version": 2, "dual": {}, "start_retention_loss": 1}', 'CRAFT_STATE_INVALID', 'version'],
+    ['{"version": 3, "dual": {}, "start_retention_loss": 1}', 'CRAFT_STATE_INVALID', 'version'],
     ['{"version": 1, "dual": {}, "start_retention_loss": 1}', 'CRAFT_STATE_INVALID', 'lambda'],
     [
       '{"version": 1, "start_retention_loss": 1, "dual": null}',
@@ -200,10 +202,16 @@ describe('parameters that not both losses reach', () => {
       4,
     );
     const anchors = new Anchors(null as never, { length: 1 } as never, 1, (batch) => batch);
-    const config = craftConfigSchema.parse({ retention_freq: 2, initial_lambda: 0.5, lambda_lr: 0 });
+    const config = craftConfigSchema.parse({
+      retention_freq: 2,
+      initial_lambda: 0.5,
+      lambda_lr: 0,
+      epsilon_mode: 'absolute',
+      retention_scale: 'event',
+    });
     const strategy = new CraftStrategy({ policy, optimization, anchors, config, steps: 4 });
     const values = () => model.parameters().map((parameter) => parameter.item());
-    const { latest, gradNorm } = scope(() => strategy.update(0, {}));
+    const { latest, gradNorm } = scope(() => strategy.update(0, [() => ({})]));
     // g_t = (1, 1, 0), g_r = (0, -1, 1): d = -1, T = R = 2, cosine -1/2; g = g_t + g_r/2 + g_r/2 = (1, 0, 1).
     expect(latest).toMatchObject({ grad_dot: -1, grad_conflict: 1 });
     expect(latest!.grad_cos).toBeCloseTo(-0.5, 6);
@@ -216,7 +224,7 @@ describe('parameters that not both losses reach', () => {
     expect(neither).toBe(1);
     expect(optimization.adamw.steps).toEqual([1, 1, 1, 0]);
     // Between retention steps: the baseline's step, which the retention weight has no part in.
-    expect(scope(() => strategy.update(1, {})).latest).toBeUndefined();
+    expect(scope(() => strategy.update(1, [() => ({})])).latest).toBeUndefined();
     expect(values().slice(2)).toEqual([retain, 1]);
     expect(optimization.adamw.steps).toEqual([2, 2, 1, 0]);
   });

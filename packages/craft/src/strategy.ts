@@ -1,54 +1,78 @@
 import {
-  type DataStream,
-  lossAndGradient,
+  accumulate,
+  type LazyBatch,
+  type LossNumbers,
+  MicroBatches,
+  meanNumbers,
   type Optimization,
   type Policy,
   requireFinite,
   type StepReport,
   type TensorBatch,
+  type TrainingData,
   type UpdateStrategy,
 } from '@craft-ft/lerobot';
-import { CraftError, getRngState, noGrad, type optim, scope, setRngState } from '@craft-ft/torch';
-import { z } from 'zod';
-import type { CraftConfig } from './config.js';
+import {
+  CraftError,
+  getRngState,
+  manualSeed,
+  noGrad,
+  optim,
+  scope,
+  setRngState,
+  type Tensor,
+  tensor,
+} from '@craft-ft/torch';
+import type { AnchorCacheMetadata } from './anchors/metadata.js';
+import { cosine } from './coefficients.js';
+import { type CraftConfig, resolveEpsilon } from './config.js';
+import { formatCraftState, parseCraftState, STATE_FILE } from './craft-state.js';
 import { type DualSettings, DualState } from './dual-state.js';
-import { applyMerge_, surgery } from './flat-surgery.js';
 import { formatHistory, parseHistory, type RetentionRecord } from './lambda-history.js';
-import { computeRetentionLoss } from './retention-loss.js';
+import { type CraftReport, craftReport, reportLines } from './report.js';
+import { makeObjective } from './retention/make-objective.js';
+import type { RetentionObjective } from './retention/objective.js';
+import { combine, projectOnly } from './surgery/combine.js';
+import { combineGroups, type GroupedCombination, surgeryGroups } from './surgery/granularity.js';
+import { TaskLosses } from './task-losses.js';
 
 /** What a CRaFT run is made of. */
 export interface CraftParts {
   policy: Policy;
   optimization: Optimization;
-  /** Batches of the old task. */
-  anchors: DataStream;
+  /** Batches of the old task; `metadata` where they come from an anchor cache. */
+  anchors: TrainingData & { readonly metadata?: AnchorCacheMetadata | null };
   config: CraftConfig;
   /** Steps of the run, over which ε falls unless `epsilon_decay_steps` says otherwise. */
   steps: number;
+  /** Anchor batches per retention step; as many as the task has per step. Default 1. */
+  accumulation?: number;
 }
 
-const STATE_FILE = 'craft_state.json';
 const HISTORY_FILE = 'lambda_history.csv';
+const TEACHER_FILE = 'craft_teacher.safetensors';
+const STALE_FILE = 'craft_retention_gradient.safetensors';
 
 /** Batches that the retention loss before and after training is averaged over, at most. */
 const MEASURED_BATCHES = 16;
 
+/** Batches that tell the scale of a teacher's features, at most. */
+const CALIBRATION_BATCHES = 4;
+
+/** Of dropout and noise while the retention loss is measured. */
+const MEASURE_SEED = 1;
+
 /** An absolute ε further from the retention loss than this factor is probably a mistake. */
 const FAR = 5;
 
-const stateSchema = z.strictObject({
-  version: z.literal(1),
-  dual: z.unknown(),
-  start_retention_loss: z.number(),
-});
-
 /**
- * CRaFT's step: task gradient and retention gradient into two flat buffers, surgery on their three inner products, the merge in
- * place, one update; λ follows the constraint. On the K − 1 steps between two retention steps it is the baseline's step.
+ * CRaFT's step: task gradient and retention gradient into two flat buffers, surgery on their three inner products, and an update with
+ * the merged gradient, which is stored nowhere; λ follows the constraint. On the K − 1 steps between two retention steps it is the
+ * baseline's step, or with `stale_projection` one that still does not oppose the last retention gradient.
  *
  *     g_t = ∇L_task;  every K-th step also  g_r = ∇L_retain
- *     g = a·g_t + b·g_r      (projection and merge, λ from before the step)
- *     λ ← clip(λ + lambda_lr·(L_retain − ε), 0, lambda_max)
+ *     g = a·g_t + b·g_r      (surgery and merge, λ from before the step)
+ *     λ follows L_retain − ε
  *     clip |g|;  AdamW
  */
 export class CraftStrategy implements UpdateStrategy {
@@ -56,19 +80,35 @@ export class CraftStrategy implements UpdateStrategy {
   readonly logFreq: number;
   readonly #parts: CraftParts;
   readonly #settings: DualSettings;
+  readonly #objective: RetentionObjective;
+  readonly #anchors: MicroBatches;
   readonly #task: optim.GradBuffer;
   readonly #retain: optim.GradBuffer;
+  /** Stretches of the flat gradients that inner products are taken of, and which group of the surgery each belongs to. */
+  readonly #stretches: readonly { offset: number; length: number }[] | undefined;
+  readonly #groups: readonly number[];
   #dual: DualState;
   #history: RetentionRecord[] = [];
+  #taskLosses = new TaskLosses();
   #startLoss: number | null = null;
+  /** Whether the retention buffer holds the gradient of an earlier step. */
+  #hasRetained = false;
 
+  /** @throws CraftError `ANCHOR_KIND`, `ANCHOR_FEATURES` */
   constructor(parts: CraftParts) {
-    const { config, optimization, steps } = parts;
+    const { config, optimization, steps, anchors, accumulation = 1 } = parts;
+    const { parameters } = optimization;
     this.#parts = parts;
     this.logFreq = config.log_craft_metrics_freq;
     this.#settings = { ...config, steps };
-    this.#task = optimization.parameters.gradBuffer();
-    this.#retain = optimization.parameters.gradBuffer();
+    this.#objective = makeObjective(config, anchors.metadata ?? null, parameters);
+    this.#anchors = new MicroBatches(anchors, accumulation);
+    this.#task = parameters.gradBuffer();
+    this.#retain = parameters.gradBuffer();
+    const whole = config.surgery_granularity === 'model';
+    this.#stretches = whole ? undefined : parameters.entries;
+    const names = parameters.entries.map(({ name }) => name);
+    this.#groups = whole ? [0] : surgeryGroups(names, config.surgery_granularity);
     this.#dual = DualState.initial(config.initial_lambda);
   }
 
@@ -84,13 +124,14 @@ export class CraftStrategy implements UpdateStrategy {
 
   async begin(): Promise<string[]> {
     if (this.#startLoss !== null) return [];
+    await this.#calibrate();
     const start = requireFinite(await this.#measure(), 'retention loss before the first step');
     this.#startLoss = start;
-    if (this.#settings.epsilon_mode === 'relative') this.#dual = this.#dual.withBaseline(start);
+    const { mode, start: epsilon } = resolveEpsilon(this.#parts.config);
+    if (mode === 'relative') this.#dual = this.#dual.withBaseline(start);
     const lines = [`retention loss on the anchors before the first step: ${start.toFixed(4)}`];
-    const { epsilon_mode: mode, epsilon_start: epsilon } = this.#settings;
     // An absolute ε is easily on another scale than the loss it bounds: λ then runs to a bound and stays there.
-    if (mode === 'absolute' && (start > FAR * epsilon || epsilon > FAR * start)) {
+    if (mode === 'absolute' && start > 0 && (start > FAR * epsilon || epsilon > FAR * start)) {
       const remedy = '--craft.epsilon_mode=relative measures it against that loss';
       lines.push(
         `warning: craft.epsilon_start=${epsilon} is on another scale than the retention loss; ${remedy}`,
@@ -100,148 +141,230 @@ export class CraftStrategy implements UpdateStrategy {
   }
 
   async ready(step: number): Promise<void> {
-    const { anchors, config, steps } = this.#parts;
+    const { config, steps } = this.#parts;
     if (step % config.retention_freq !== 0) return;
-    await anchors.ready(step / config.retention_freq, Math.floor((steps - 1) / config.retention_freq));
+    await this.#anchors.ready(step / config.retention_freq, Math.floor((steps - 1) / config.retention_freq));
   }
 
-  update(step: number, batch: TensorBatch): StepReport {
-    const { policy, optimization, config } = this.#parts;
+  update(step: number, batches: readonly LazyBatch[]): StepReport {
+    const { policy, config } = this.#parts;
     this.#task.zero();
-    const { loss, metrics } = lossAndGradient(() => policy.call(batch), this.#task, `step ${step + 1}: loss`);
-    if (step % config.retention_freq !== 0) {
-      const { gradNorm, lr } = optimization.apply(step, this.#task);
-      requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
-      return { loss, gradNorm, lr, metrics };
-    }
+    const forward = (batch: TensorBatch) => policy.call(batch);
+    const task = accumulate(batches, forward, this.#task, `step ${step + 1}: loss`);
+    const report =
+      step % config.retention_freq === 0 ? this.#retentionStep(step, task) : this.#plainStep(step, task);
+    this.#taskLosses.add(task.loss);
+    return report;
+  }
+
+  #retentionStep(step: number, { loss, metrics }: LossNumbers): StepReport {
     const retention = this.#retention(step);
-    const record = this.#operate(step, loss, retention.loss);
-    const { gradNorm, lr } = optimization.apply(step, this.#merged(), record.norm);
-    this.#history.push(record.entry);
-    const { step: _, task_loss: __, ...latest } = record.entry;
+    const cut = this.#surgery(this.#dual.lambda);
+    requireFinite(cut.norm, `step ${step + 1}: norm of the merged gradient`);
+    const entry = this.#record(step, loss, retention.loss, cut);
+    const { gradNorm, lr } = this.#parts.optimization.applyMerged(step, this.#task, this.#retain, cut);
+    const { step: _, task_loss: __, ...latest } = entry;
     return { loss, gradNorm, lr, metrics: { ...metrics, ...prefixed(retention.metrics) }, latest };
   }
 
-  // Forward and backward on the anchors of this step.
-  #retention(step: number): { loss: number; metrics: Record<string, number> } {
-    const { policy, anchors, config } = this.#parts;
-    this.#retain.zero();
-    return scope(() => {
-      const batch = anchors.batch(step / config.retention_freq);
-      const forward = () => computeRetentionLoss(policy, batch);
-      return lossAndGradient(forward, this.#retain, `step ${step + 1}: retention loss`);
-    });
+  #plainStep(step: number, { loss, metrics }: LossNumbers): StepReport {
+    const { optimization, config } = this.#parts;
+    const report = ({ gradNorm, lr }: { gradNorm: number; lr: number }, more = {}) => {
+      requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
+      return { loss, gradNorm, lr, metrics: { ...metrics, ...more } };
+    };
+    if (!config.stale_projection || !this.#hasRetained) return report(optimization.apply(step, this.#task));
+    const { conflict_threshold: threshold, conflict_metric: metric } = config;
+    const cut = this.#combined((products) => projectOnly(products, { threshold, metric }));
+    const more = { stale_cos: cosine(cut), stale_conflict: cut.conflictShare };
+    // Without a conflict the old gradient has no part in the step: what it alone reaches is left alone.
+    return cut.conflictShare === 0
+      ? report(optimization.apply(step, this.#task, cut.norm), more)
+      : report(optimization.applyMerged(step, this.#task, this.#retain, cut), more);
   }
 
-  // Surgery into the task's buffer, and the dual step.
-  #operate(step: number, taskLoss: number, retentionLoss: number): { entry: RetentionRecord; norm: number } {
+  // Forward and backward on the anchors of this step.
+  #retention(step: number): LossNumbers {
+    const { policy, config } = this.#parts;
+    this.#retain.zero();
+    const batches = this.#anchors.batches(step / config.retention_freq);
+    const what = `step ${step + 1}: retention loss`;
+    const part = (batch: TensorBatch) =>
+      this.#objective.gradient(policy, batch, this.#retain, what, 1 / batches.length);
+    const numbers = meanNumbers(batches.map((batch) => scope(() => part(batch()))));
+    this.#hasRetained = true;
+    return numbers;
+  }
+
+  #surgery(lambda: number): GroupedCombination {
     const { config } = this.#parts;
+    return this.#combined((products) =>
+      combine(products, {
+        surgery: config.use_grad_projection ? config.surgery : 'none',
+        lambda,
+        mode: config.projection_mode,
+        threshold: config.conflict_threshold,
+        metric: config.conflict_metric,
+        retainScale: config.retention_scale === 'step' ? config.retention_freq : 1,
+        cagradC: config.cagrad_c,
+      }),
+    );
+  }
+
+  #combined(decide: Parameters<typeof combineGroups>[2]): GroupedCombination {
+    const products = optim.gram(this.#task.flat, this.#retain.flat, this.#stretches);
+    return combineGroups(products, this.#groups, decide);
+  }
+
+  // The dual step.
+  #record(step: number, taskLoss: number, retentionLoss: number, cut: GroupedCombination): RetentionRecord {
     const used = this.#dual.lambda;
-    const cut = surgery(this.#task.flat, this.#retain.flat, {
-      lambda: used,
-      mode: config.projection_mode,
-      project: config.use_grad_projection,
-      threshold: config.conflict_threshold,
-      metric: config.conflict_metric,
-      retainScale: config.retention_scale === 'step' ? config.retention_freq : 1,
-    });
-    requireFinite(cut.norm, `step ${step + 1}: norm of the merged gradient`);
-    applyMerge_(this.#task.flat, this.#retain.flat, cut.a, cut.b);
     const epsilon = this.#dual.epsilonAt(step, this.#settings);
     this.#dual = this.#dual.update(step, retentionLoss, this.#settings);
-    return {
-      norm: cut.norm,
-      entry: {
-        step,
-        task_loss: taskLoss,
-        retention_loss: retentionLoss,
-        epsilon,
-        lambda_used: used,
-        lambda: this.#dual.lambda,
-        grad_dot: cut.d,
-        grad_cos: cut.cos,
-        grad_conflict: cut.conflict ? 1 : 0,
-      },
+    const entry = {
+      step,
+      task_loss: taskLoss,
+      retention_loss: retentionLoss,
+      epsilon,
+      lambda_used: used,
+      lambda: this.#dual.lambda,
+      grad_dot: cut.d,
+      grad_cos: cosine(cut),
+      grad_conflict: cut.conflictShare,
     };
+    this.#history.push(entry);
+    return entry;
   }
 
-  // A parameter that either loss reaches is updated; one that neither reaches is left alone entirely.
-  #merged(): optim.FlatGradient {
-    const other = this.#retain.reached;
-    return { flat: this.#task.flat, reached: this.#task.reached.map((reached, i) => reached || other[i]) };
+  async #calibrate(): Promise<void> {
+    const { policy } = this.#parts;
+    const targets = new Map(this.#objective.calibrated.map((term) => [term, [] as Tensor[]]));
+    if (targets.size === 0) return;
+    await this.#eachBatch(CALIBRATION_BATCHES, (batch) => {
+      const complete = this.#objective.withTargets(policy, batch);
+      for (const [term, list] of targets) {
+        const target = complete[term.target?.key ?? ''];
+        if (target !== undefined) list.push(target.detach().clone().keep());
+      }
+    });
+    for (const [term, list] of targets) {
+      if (list.length > 0) term.calibrate?.(list);
+      for (const target of list) target.dispose();
+    }
   }
 
-  /** Mean retention loss over the first batches of anchors; draws no random numbers that training would have drawn. */
+  /** Mean retention loss over the first batches of anchors. */
   async #measure(): Promise<number> {
-    const { policy, anchors } = this.#parts;
-    const batches = Math.min(MEASURED_BATCHES, Math.ceil(anchors.sampler.length / anchors.batchSize));
-    const random = getRngState().keep();
-    let sum = 0;
+    const losses: number[] = [];
+    await this.#eachBatch(MEASURED_BATCHES, (batch) => {
+      losses.push(this.#objective.measure(this.#parts.policy, batch));
+    });
+    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  }
+
+  // Draws no random numbers that training would have drawn, and the same ones every time: what is measured before and after differs by
+  // the weights alone.
+  async #eachBatch(most: number, body: (batch: TensorBatch) => void): Promise<void> {
+    const { anchors, optimization } = this.#parts;
+    const batches = Math.min(most, Math.ceil(anchors.framesPerEpoch / anchors.batchSize));
+    const devices = [...new Set(['cpu', optimization.parameters.device])];
+    const before = devices.map((device) => [device, getRngState(device).keep()] as const);
+    manualSeed(MEASURE_SEED);
     try {
       for (let i = 0; i < batches; i++) {
         await anchors.ready(i, batches - 1);
-        sum += scope(() => noGrad(() => computeRetentionLoss(policy, anchors.batch(i)).loss.item()));
+        scope(() => body(anchors.batch(i)));
       }
     } finally {
-      setRngState(random);
-      random.dispose();
+      for (const [device, state] of before) {
+        setRngState(state, device);
+        state.dispose();
+      }
     }
-    return sum / batches;
   }
 
   stateFiles(): Map<string, string> {
-    const state = { version: 1, dual: this.#dual, start_retention_loss: this.#startLoss };
-    const files = new Map([[STATE_FILE, JSON.stringify(state, null, 4)]]);
+    const state = {
+      dual: this.#dual,
+      startLoss: this.#startLoss,
+      task: this.#taskLosses,
+      terms: this.#objective.state(),
+    };
+    const files = new Map([[STATE_FILE, formatCraftState(state)]]);
     if (this.#parts.config.save_lambda_history) files.set(HISTORY_FILE, formatHistory(this.#history));
     return files;
   }
 
-  restore(read: (name: string) => string | null): void {
-    const text = read(STATE_FILE);
-    if (text === null) {
-      throw new CraftError(
-        'CRAFT_STATE_MISSING',
-        `${STATE_FILE} is missing from the checkpoint: was it trained with craft.enabled?`,
+  /** The teacher, where it is the policy's own start, and the gradient that `stale_projection` keeps. */
+  stateTensors(): Map<string, Map<string, Tensor>> {
+    const files = new Map<string, Map<string, Tensor>>();
+    const { teacher } = this.#objective;
+    if (teacher !== null) files.set(TEACHER_FILE, teacher.tensors());
+    if (this.#parts.config.stale_projection && this.#hasRetained) {
+      const { flat, reached } = this.#retain;
+      const flags = tensor(Uint8Array.from(reached, Number));
+      files.set(
+        STALE_FILE,
+        new Map([
+          ['gradient', flat],
+          ['reached', flags],
+        ]),
       );
     }
-    const state = stateSchema.safeParse(parseJson(text));
-    if (!state.success) {
-      const [issue] = state.error.issues;
-      throw new CraftError(
-        'CRAFT_STATE_INVALID',
-        `${STATE_FILE}: ${issue.path.join('.')}: ${issue.message}; the file is damaged`,
-      );
-    }
-    this.#dual = DualState.fromJSON(state.data.dual, STATE_FILE);
-    this.#startLoss = state.data.start_retention_loss;
+    return files;
+  }
+
+  restore(
+    read: (name: string) => string | null,
+    readTensors: (name: string) => Map<string, Tensor> | null = () => null,
+  ): void {
+    const state = parseCraftState(read(STATE_FILE));
+    this.#dual = state.dual;
+    this.#startLoss = state.startLoss;
+    this.#taskLosses = state.task;
+    this.#objective.restore(state.terms);
     const history = read(HISTORY_FILE);
     this.#history = history === null ? [] : parseHistory(history, HISTORY_FILE);
+    const { teacher } = this.#objective;
+    if (teacher !== null && !teacher.restore(readTensors(TEACHER_FILE) ?? new Map())) {
+      throw new CraftError(
+        'CRAFT_STATE_INVALID',
+        `${TEACHER_FILE}: missing, or of another policy; without the weights that the run started from it cannot go on`,
+      );
+    }
+    if (this.#parts.config.stale_projection) this.#restoreStale(readTensors(STALE_FILE));
+  }
+
+  // Absent where the checkpoint was written without it: the next retention step makes one.
+  #restoreStale(state: Map<string, Tensor> | null): void {
+    const [gradient, reached] = [state?.get('gradient'), state?.get('reached')];
+    if (gradient === undefined || reached === undefined) return;
+    if (gradient.numel !== this.#retain.flat.numel)
+      throw new CraftError('CRAFT_STATE_INVALID', `${STALE_FILE}: it belongs to another policy`);
+    noGrad(() => this.#retain.flat.copy_(gradient));
+    [...(reached.toTypedArray() as Uint8Array)].forEach((flag, i) => {
+      this.#retain.reached[i] = flag === 1;
+    });
+    this.#hasRetained = true;
+  }
+
+  /** The run in numbers, the retention loss measured anew; null before the first retention step. */
+  async report(): Promise<CraftReport | null> {
+    if (this.#history.length === 0) return null;
+    const retention = { before: this.#startLoss, now: await this.#measure() };
+    return craftReport(this.#history, {
+      task: { before: this.#taskLosses.before, now: this.#taskLosses.now },
+      retention,
+    });
   }
 
   async summary(): Promise<string[]> {
-    const rows = this.#history;
-    if (rows.length === 0) return [];
-    const range = (values: number[]) =>
-      `${Math.min(...values).toFixed(4)} to ${Math.max(...values).toFixed(4)}`;
-    const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-    const conflicts = rows.filter((row) => row.grad_conflict === 1).length;
-    return [
-      `retention loss on the anchors: ${this.#startLoss?.toFixed(4)} before, ${(await this.#measure()).toFixed(4)} now`,
-      `λ ${range(rows.map((row) => row.lambda))}, now ${this.lambda.toFixed(4)}; ε ${range(rows.map((row) => row.epsilon))}`,
-      `${conflicts} of ${rows.length} retention steps in conflict; mean cosine ${mean(rows.map((row) => row.grad_cos)).toFixed(3)}`,
-    ];
+    const report = await this.report();
+    return report === null ? [] : reportLines(report);
   }
 }
 
 // The parts of the retention loss, told apart from those of the task loss.
 function prefixed(metrics: Record<string, number>): Record<string, number> {
   return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`retention_${name}`, value]));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new CraftError('CRAFT_STATE_INVALID', `${STATE_FILE} is not JSON; the file is damaged`);
-  }
 }

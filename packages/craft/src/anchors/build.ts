@@ -1,0 +1,266 @@
+import { createHash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  cameraSizes,
+  FrameLoader,
+  fetchPolicyTokenizers,
+  loadPolicy,
+  loadProcessors,
+  readPolicyConfig,
+  resolveDevice,
+} from '@craft-ft/lerobot';
+import { libtorchVersion } from '@craft-ft/torch';
+import { DEFAULT_FEATURES } from '../features.js';
+import type { Pooling } from '../pool-hidden.js';
+import { type BuildPlan, finishBuild, openBuildFolder, savePlan } from './build-folder.js';
+import { addSquares, type Build, makeShard, poolFeatures } from './build-samples.js';
+import type { AnchorKind, AnchorSelection } from './config.js';
+import { describeBuild } from './describe-build.js';
+import { ANCHOR_CACHE_VERSION, type AnchorCacheMetadata } from './metadata.js';
+import { hashJson, processorHashes } from './processor-hash.js';
+import { selectAnchors } from './selection/index.js';
+import { fileHash, finishedShard, shardName, type TensorTable } from './shard.js';
+import { type AnchorDataset, type AnchorReading, type AnchorSource, openAnchorSource } from './source.js';
+import type { TargetRequest, TokenSource } from './targets.js';
+import { VERSION } from './version.js';
+
+/** Options of {@link buildAnchorCache}. */
+export interface BuildAnchorOptions {
+  /** Checkpoint, run or model folder of the frozen teacher. */
+  teacher: string;
+  datasets: readonly AnchorDataset[];
+  /** Folder for the cache; an interrupted build in it goes on. */
+  outputDir: string;
+  /** Default `task`. */
+  kinds?: readonly AnchorKind[];
+  /** Samples; all frames where there are fewer. Default 1000. */
+  numAnchors?: number;
+  /** Default `uniform`. */
+  selection?: AnchorSelection;
+  /** For `kmeans` and `herding`: frames to choose among. Default 4000. */
+  poolSize?: number;
+  /** For `events`. Default: found. */
+  gripperDims?: readonly number[] | null;
+  /** For `hidden` and `feature`, which takes the first. Default as training: −2. */
+  layers?: readonly number[];
+  /** Default as training: `mean_masked`. */
+  poolings?: readonly Pooling[];
+  /** How targets are stored. Default `float16`. */
+  dtype?: 'float16' | 'float32';
+  /** For `token_ce`. Default `teacher`. */
+  tokenSource?: TokenSource;
+  /** Samples at a time; changes the speed only. Default 16. */
+  batchSize?: number;
+  /** Default 0. */
+  seed?: number;
+  /** Samples per file. Default 256. */
+  shardSize?: number;
+  /** Default: the teacher's own. */
+  device?: string | null;
+  /** Whether another cache in the folder is deleted. Default false. */
+  overwrite?: boolean;
+  numWorkers?: number;
+  reading?: AnchorReading;
+  /** Called as the work goes on, with what is being done. */
+  onProgress?: (stage: 'selection' | 'samples', done: number, total: number) => void;
+}
+
+/**
+ * Writes an anchor cache: samples of datasets with what a frozen teacher makes of them, so that training needs neither.
+ *
+ * Deterministic by its options. Each shard is written whole or not at all, `metadata.json` last: an interrupted build goes on where it
+ * stopped when it is run again, and a finished one finds nothing to do. Inputs are stored before the policy's processors and the
+ * teacher is shown exactly what is stored, through the same code that training reads them with.
+ *
+ * @returns the metadata
+ * @throws CraftError `ANCHOR_CACHE_EXISTS`, `ANCHOR_KIND`, `ANCHOR_SELECTION`, `ANCHOR_NOT_FINITE`, and those of policies and datasets
+ *
+ * @example
+ * ```ts
+ * await buildAnchorCache({
+ *   teacher: 'outputs/kitchen',
+ *   datasets: [{ choice: { repo_id: 'me/kitchen', root: null, episodes: null, exclude_episodes: null } }],
+ *   outputDir: 'anchors/kitchen',
+ *   kinds: ['task', 'hidden'],
+ *   selection: 'kmeans',
+ * });
+ * ```
+ */
+export async function buildAnchorCache(options: BuildAnchorOptions): Promise<AnchorCacheMetadata> {
+  const { dir: teacherDir, config } = readPolicyConfig(options.teacher);
+  const device = resolveDevice(options.device ?? config.device);
+  const { reading = {}, numWorkers } = options;
+  const source = await openAnchorSource(options.datasets, config, reading);
+  await fetchPolicyTokenizers(config);
+  const processors = loadProcessors(teacherDir, config, { device });
+  const teacher = {
+    path: options.teacher,
+    type: config.type,
+    weights_sha256: weightsHash(teacherDir),
+    processor: processorHashes(processors),
+  };
+  const request = targetRequest(options);
+  const fingerprint = fingerprintOf(options, request, source, teacher);
+  const known = openBuildFolder(options.outputDir, fingerprint, options.overwrite ?? false);
+  const cameras = [...cameraSizes(config.input_features).keys()];
+  const loader =
+    cameras.length === 0
+      ? null
+      : new FrameLoader(source.members, { cameras, numWorkers, toleranceS: reading.toleranceS });
+  try {
+    const policy = loadPolicy(teacherDir, config).to({ device });
+    policy.eval();
+    const batchSize = options.batchSize ?? 16;
+    const build: Build = { policy, processors, source, loader, request, batchSize };
+    const plan = known ?? (await makePlan(options, build, fingerprint));
+    if (known === null) savePlan(options.outputDir, plan);
+    const samples = await makeSamples(options, build, plan);
+    const metadata: AnchorCacheMetadata = {
+      format: 'craft-anchor-cache',
+      version: ANCHOR_CACHE_VERSION,
+      fingerprint,
+      kinds: [...request.kinds],
+      preprocessed: false,
+      num_samples: samples.rows.length,
+      shard_size: options.shardSize ?? SHARD_SIZE,
+      shards: samples.shards,
+      dtype: request.dtype,
+      seed: options.seed ?? 0,
+      selection: {
+        strategy: options.selection ?? 'uniform',
+        pool_size: plan.pool_size,
+        coverage: plan.coverage,
+      },
+      teacher,
+      ...describeBuild(build, samples),
+      frames: plan.frames,
+      versions: { craft: VERSION, libtorch: libtorchVersion(), node: process.versions.node },
+      notes: [],
+    };
+    finishBuild(options.outputDir, metadata);
+    return metadata;
+  } finally {
+    await loader?.close();
+  }
+}
+
+const SHARD_SIZE = 256;
+const NUM_ANCHORS = 1000;
+
+function targetRequest(options: BuildAnchorOptions): TargetRequest {
+  return {
+    kinds: [...new Set(options.kinds ?? (['task'] as const))],
+    features: {
+      layers: options.layers ?? DEFAULT_FEATURES.layers,
+      poolings: options.poolings ?? DEFAULT_FEATURES.poolings,
+    },
+    tokenSource: options.tokenSource ?? 'teacher',
+    dtype: options.dtype ?? 'float16',
+  };
+}
+
+// Everything that decides about the content, and nothing that does not (paths, batch size, device).
+function fingerprintOf(
+  options: BuildAnchorOptions,
+  request: TargetRequest,
+  source: AnchorSource,
+  teacher: Pick<NonNullable<AnchorCacheMetadata['teacher']>, 'type' | 'weights_sha256' | 'processor'>,
+): string {
+  const { type, weights_sha256, processor } = teacher;
+  return hashJson({
+    version: ANCHOR_CACHE_VERSION,
+    teacher: { type, weights_sha256, processor },
+    datasets: source.members.map((member, i) => ({
+      repo_id: member.repoId,
+      revision: source.revisions[i],
+      episodes: member.episodes.map(({ episodeIndex, start, end }) => [episodeIndex, end - start]),
+    })),
+    request,
+    num_anchors: options.numAnchors ?? NUM_ANCHORS,
+    selection: options.selection ?? 'uniform',
+    pool_size: options.poolSize ?? POOL_SIZE,
+    gripper_dims: options.gripperDims ?? null,
+    seed: options.seed ?? 0,
+    shard_size: options.shardSize ?? SHARD_SIZE,
+  });
+}
+
+const POOL_SIZE = 4000;
+
+// Over the weights of the model and of an adapter, and not the processors' files.
+function weightsHash(dir: string): string {
+  const files = readdirSync(dir).filter((name) => /^(adapter_)?model.*\.safetensors$/.test(name));
+  const hash = createHash('sha256');
+  for (const name of files.sort()) hash.update(`${name}\n${fileHash(join(dir, name))}\n`);
+  return hash.digest('hex');
+}
+
+async function makePlan(options: BuildAnchorOptions, build: Build, fingerprint: string): Promise<BuildPlan> {
+  const { onProgress = () => {}, onWarning = console.warn } = { ...options.reading, ...options };
+  const wanted = options.numAnchors ?? NUM_ANCHORS;
+  if (wanted > build.source.table.length)
+    onWarning(`the datasets have ${build.source.table.length} frames: all of them are taken, not ${wanted}`);
+  const chosen = await selectAnchors(
+    build.source,
+    {
+      strategy: options.selection ?? 'uniform',
+      count: wanted,
+      seed: options.seed ?? 0,
+      poolSize: options.poolSize ?? POOL_SIZE,
+      gripperDims: options.gripperDims ?? null,
+    },
+    (rows) => poolFeatures(build, rows, (done) => onProgress('selection', done, rows.length)),
+  );
+  const places = chosen.rows.map((row) => build.source.place(row));
+  return {
+    fingerprint,
+    frames: {
+      dataset: places.map(({ dataset }) => dataset),
+      episode: places.map(({ episode }) => episode),
+      frame: places.map(({ frame }) => frame),
+    },
+    pool_size: chosen.poolSize,
+    coverage: chosen.coverage,
+  };
+}
+
+/** The samples of a build, written. */
+export interface WrittenSamples {
+  rows: readonly number[];
+  shards: AnchorCacheMetadata['shards'];
+  tensors: TensorTable;
+  /** Sums of squares of the feature targets, by tensor. */
+  squares: Record<string, number[]>;
+  /** How many hidden states the teacher has; 0 where none were asked for. */
+  states: number;
+}
+
+async function makeSamples(
+  options: BuildAnchorOptions,
+  build: Build,
+  { fingerprint, frames }: BuildPlan,
+): Promise<WrittenSamples> {
+  const { outputDir, shardSize = SHARD_SIZE, onProgress = () => {} } = options;
+  const rows = frames.dataset.map((dataset, i) =>
+    build.source.row(dataset, frames.episode[i]!, frames.frame[i]!),
+  );
+  const shards: WrittenSamples['shards'] = [];
+  const squares: Record<string, number[]> = {};
+  let tensors: TensorTable = {};
+  let states = 0;
+  for (let start = 0; start < rows.length; start += shardSize) {
+    const part = rows.slice(start, start + shardSize);
+    const file = shardName(shards.length);
+    const report = (done: number) => onProgress('samples', start + done, rows.length);
+    const made =
+      finishedShard(outputDir, file, fingerprint, part.length) ??
+      (await makeShard(build, part, outputDir, file, fingerprint, report));
+    tensors = made.tensors;
+    addSquares(squares, made.notes.squares);
+    states ||= made.notes.states;
+    shards.push({ file, count: part.length, sha256: fileHash(join(outputDir, file)) });
+    report(part.length);
+  }
+  return { rows, shards, tensors, squares, states };
+}

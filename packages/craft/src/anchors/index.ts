@@ -1,0 +1,17 @@
+export { type BuildAnchorOptions, buildAnchorCache } from './build.js';
+export { AnchorCache, type StoredSamples } from './cache.js';
+export { type AnchorKind, type AnchorSelection, anchorKindSchema, anchorSelectionSchema } from './config.js';
+export { type ImportAnchorOptions, importAnchorCache } from './import/import.js';
+export { type AnchorCacheInfo, anchorCacheInfo } from './info.js';
+export { type AnchorLoader, type AnchorLoaderOptions, createAnchorDataLoader } from './loader.js';
+export {
+  ANCHOR_CACHE_VERSION,
+  type AnchorCacheMetadata,
+  anchorCacheMetadataSchema,
+  readAnchorMetadata,
+} from './metadata.js';
+export type { AnchorNeeds } from './needs.js';
+export { processorHashes } from './processor-hash.js';
+export type { Drawing, RowSelection } from './rows.js';
+export { type AnchorDataset, type AnchorReading, anchorChoice } from './source.js';
+export type { TokenSource } from './targets.js';

@@ -1,0 +1,62 @@
+// Small teachers and datasets for tests of anchors.
+import { mkdirSync } from 'node:fs';
+import {
+  LeRobotDataset,
+  LeRobotDatasetMetadata,
+  makePolicy,
+  makeProcessors,
+  type Policy,
+  type PolicyConfig,
+  type PolicyProcessors,
+  parsePolicyConfig,
+  renamedFeatures,
+  savePolicy,
+  statTensors,
+  withDatasetFeatures,
+} from '@craft-ft/lerobot';
+import { manualSeed } from '@craft-ft/torch';
+import type { AnchorDataset } from '../src/anchors/index.js';
+
+export interface Teacher {
+  dir: string;
+  policy: Policy;
+  processors: PolicyProcessors;
+}
+
+/** An ACT that trains in a moment. */
+export const TINY_ACT = {
+  type: 'act',
+  device: 'cpu',
+  chunk_size: 4,
+  n_action_steps: 4,
+  dim_model: 16,
+  n_heads: 2,
+  dim_feedforward: 32,
+  n_encoder_layers: 2,
+  n_vae_encoder_layers: 1,
+  latent_dim: 4,
+  pretrained_backbone_weights: null,
+};
+
+/** Makes a policy for a dataset, with random weights and that dataset's statistics, and saves it. */
+export async function makeTeacher(
+  dir: string,
+  dataset: string,
+  changes: object = TINY_ACT,
+  seed = 1,
+): Promise<Teacher> {
+  manualSeed(seed);
+  const metadata = await LeRobotDatasetMetadata.load(dataset);
+  const given = parsePolicyConfig(changes, 'test');
+  const config: PolicyConfig = withDatasetFeatures(given, renamedFeatures(metadata, {}), dataset);
+  const { stats } = await LeRobotDataset.open({ root: dataset });
+  const processors = makeProcessors(config, statTensors(stats));
+  const policy = makePolicy(config);
+  mkdirSync(dir, { recursive: true });
+  savePolicy(policy, processors, dir);
+  return { dir, policy, processors };
+}
+
+export function localDataset(root: string, episodes: number[] | null = null): AnchorDataset {
+  return { choice: { repo_id: `test/${root.split('/').at(-1)}`, root, episodes, exclude_episodes: null } };
+}

@@ -1,0 +1,62 @@
+import { writeFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
+
+/** A zip file without compression, as torch.save writes it. `method` other than 0 is only claimed. */
+export function storedZip(entries: Readonly<Record<string, Uint8Array>>, method = 0): Buffer {
+  const parts: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const [name, content] of Object.entries(entries)) {
+    const text = Buffer.from(name);
+    const local = Buffer.alloc(30);
+    local.writeUInt32LE(0x04034b50, 0);
+    local.writeUInt16LE(method, 8);
+    local.writeUInt32LE(crc32(content), 14);
+    local.writeUInt32LE(content.length, 18);
+    local.writeUInt32LE(content.length, 22);
+    local.writeUInt16LE(text.length, 26);
+    const entry = Buffer.alloc(46);
+    entry.writeUInt32LE(0x02014b50, 0);
+    entry.writeUInt16LE(method, 10);
+    entry.writeUInt32LE(crc32(content), 16);
+    entry.writeUInt32LE(content.length, 20);
+    entry.writeUInt32LE(content.length, 24);
+    entry.writeUInt16LE(text.length, 28);
+    entry.writeUInt32LE(offset, 42);
+    parts.push(local, text, Buffer.from(content));
+    directory.push(entry, text);
+    offset += 30 + text.length + content.length;
+  }
+  const central = Buffer.concat(directory);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  const count = Object.keys(entries).length;
+  end.writeUInt16LE(count, 8);
+  end.writeUInt16LE(count, 10);
+  end.writeUInt32LE(central.length, 12);
+  end.writeUInt32LE(offset, 16);
+  return Buffer.concat([...parts, central, end]);
+}
+
+/** Writes a file whose pickle is given, as torch.save would. */
+export function writeTorchFile(
+  path: string,
+  pickle: Uint8Array,
+  data: Readonly<Record<string, Uint8Array>> = {},
+): void {
+  const storages = Object.entries(data).map(([key, bytes]) => [`archive/data/${key}`, bytes]);
+  writeFileSync(path, storedZip({ 'archive/data.pkl': pickle, ...Object.fromEntries(storages) }));
+}
+
+/** Bytes from texts (Latin-1) and numbers. */
+export function bytes(...parts: (string | number | Uint8Array)[]): Uint8Array {
+  return Buffer.concat(
+    parts.map((part) =>
+      typeof part === 'number'
+        ? Buffer.from([part])
+        : typeof part === 'string'
+          ? Buffer.from(part, 'latin1')
+          : part,
+    ),
+  );
+}
