@@ -32,7 +32,11 @@ export interface FlagTable {
 }
 
 /** Other names of fields: LeRobot users look for the first, LeRobot itself has the second. */
-const ALIASES: Readonly<Record<string, string>> = { 'dataset.tolerance_s': 'tolerance_s' };
+const ALIASES: Readonly<Record<string, string>> = {
+  'dataset.tolerance_s': 'tolerance_s',
+  'accelerator.gradient_accumulation.steps': 'gradient_accumulation_steps',
+  env_eval_freq: 'eval_freq',
+};
 
 /**
  * Splits a command line into flags: `--name=value`, `--name value`, and bare `--name` for booleans.

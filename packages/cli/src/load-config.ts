@@ -9,10 +9,12 @@ import {
   type Problem,
   readJsonObject,
   resolveTrainConfig,
+  withOwnTokenizer,
 } from '@craft-ft/lerobot/configs';
 import { CraftError } from '@craft-ft/torch/errors';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
+import { EVALUATION_CONFIG_FILE, renameEvaluationFields } from './evaluation-config.js';
 import { applyFlags, type Flag, splitFlags } from './flags.js';
 import { type CraftTrainConfig, craftTrainSpec, trainFlags } from './train-config.js';
 import { UsageError } from './usage.js';
@@ -104,6 +106,10 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   const tree = /\.ya?ml$/i.test(file) ? readYamlObject(file) : readJsonObject(file);
   const folder = dirname(realpathSync(file));
   const inCheckpoint = basename(folder) === 'pretrained_model' && basename(file) === 'train_config.json';
+  if (inCheckpoint && isPlainObject(tree.policy)) tree.policy = withOwnTokenizer(tree.policy, folder);
+  renameEvaluationFields(tree);
+  const evaluationFile = join(folder, EVALUATION_CONFIG_FILE);
+  if (inCheckpoint && existsSync(evaluationFile)) Object.assign(tree, readJsonObject(evaluationFile));
   const craftFile = join(folder, CRAFT_CONFIG_FILE);
   if (inCheckpoint && existsSync(craftFile)) tree.craft = readJsonObject(craftFile);
   else if (inCheckpoint && existsSync(join(dirname(folder), 'training_state', 'craft_state.json'))) {
@@ -132,7 +138,7 @@ function loadPolicy(tree: PlainObject, flag: string | null): void {
   const path = flag ?? (typeof inFile === 'string' ? inFile : null);
   if (path === null) return;
   const dir = findPolicyDir(path);
-  const policy = readJsonObject(join(dir, 'config.json'));
+  const policy = withOwnTokenizer(readJsonObject(join(dir, 'config.json')), dir);
   // Where the old policy was published says nothing about this run; `last` is somewhere else tomorrow.
   const fresh = { push_to_hub: false, pretrained_path: realpathSync(dir) };
   tree.policy = { ...policy, ...fresh, ...(flag === null ? beside : {}) };

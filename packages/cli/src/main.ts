@@ -23,9 +23,38 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     about: "a policy's loss on every frame of a dataset: how much was forgotten, without a robot",
     load: async () => (await import('./commands/eval-loss.js')).evalLossCommand,
   },
+  'eval-mcq': {
+    about: 'multiple-choice questions about images: what the language model behind a policy still knows',
+    load: async () => (await import('./commands/eval-mcq.js')).evalMcqCommand,
+  },
+  report: {
+    about: 'one page about a training run, or several compared: curves, numbers, configuration',
+    load: async () => (await import('./commands/report.js')).reportCommand,
+  },
+  eval: {
+    about: "a policy's success rate at simulated tasks, with videos",
+    load: async () => (await import('./commands/eval.js')).evalCommand,
+  },
+  world: {
+    about:
+      'a simulated tabletop: record scripted experts as a dataset (craft world --help lists the commands)',
+    load: async () => (await import('./commands/world.js')).worldCommand,
+  },
   dataset: {
     about: 'check, show, convert, merge, split and mend datasets (craft dataset --help lists the commands)',
     load: async () => (await import('./commands/dataset.js')).datasetCommand,
+  },
+  export: {
+    about: 'write a policy as one folder for LeRobot, LoRA adapters merged into the weights',
+    load: async () => (await import('./commands/export.js')).exportCommand,
+  },
+  tokenizer: {
+    about: 'train a FAST action tokenizer on a dataset, or show what is in one',
+    load: async () => (await import('./commands/tokenizer.js')).tokenizerCommand,
+  },
+  anchors: {
+    about: 'build, show and import anchor caches: what a policy must not forget (craft anchors --help)',
+    load: async () => (await import('./commands/anchors.js')).anchorsCommand,
   },
   push: {
     about: 'upload a dataset or a policy to the Hugging Face Hub',

@@ -1,26 +1,43 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { findPolicyDir } from '@craft-ft/lerobot/configs';
 import type { Output } from './main.js';
 
-const FLAG = '--policy.path';
+const FLAGS = ['--policy.path', '--baseline.path'];
 
 /**
  * Replaces the name of a policy on the Hub by the folder it is downloaded to: `--policy.path=user/name`, or in two words, where no
- * such folder is here.
+ * such folder is here. Where the policy is a LoRA adapter, the policy it belongs to is brought too.
  */
 export async function withLocalPolicy(argv: readonly string[], output: Output): Promise<string[]> {
   const words = [...argv];
   for (let i = 0; i < words.length; i++) {
-    const inOne = words[i]!.startsWith(`${FLAG}=`);
-    if (!inOne && words[i - 1] !== FLAG) continue;
-    const path = inOne ? words[i]!.slice(FLAG.length + 1) : words[i]!;
-    if (existsSync(path) || !/^[\w.-]+\/[\w.-]+$/.test(path)) continue;
-    const { downloadPolicy, looksLikeRepoId } = await import('@craft-ft/lerobot');
-    if (!looksLikeRepoId(path)) continue;
-    output.err(`craft: fetching ${path} from the Hugging Face Hub\n`);
-    const folder = await downloadPolicy(path, {
-      onWarning: (line) => output.err(`craft: warning: ${line}\n`),
-    });
-    words[i] = inOne ? `${FLAG}=${folder}` : folder;
+    const flag = FLAGS.find((name) => words[i]!.startsWith(`${name}=`) || words[i - 1] === name);
+    if (flag === undefined) continue;
+    const inOne = words[i]!.startsWith(`${flag}=`);
+    const folder = await localPolicy(inOne ? words[i]!.slice(flag.length + 1) : words[i]!, output);
+    words[i] = inOne ? `${flag}=${folder}` : folder;
   }
   return words;
+}
+
+async function localPolicy(path: string, output: Output): Promise<string> {
+  const onWarning = (line: string) => output.err(`craft: warning: ${line}\n`);
+  const here = existsSync(path);
+  if (here ? !holdsAdapter(path) : !/^[\w.-]+\/[\w.-]+$/.test(path)) return path;
+  const { downloadPolicy, fetchBase, looksLikeRepoId } = await import('@craft-ft/lerobot');
+  if (!here && !looksLikeRepoId(path)) return path;
+  if (!here) output.err(`craft: fetching ${path} from the Hugging Face Hub\n`);
+  const folder = here ? path : await downloadPolicy(path, { onWarning });
+  if (holdsAdapter(folder)) await fetchBase(findPolicyDir(folder), onWarning);
+  return folder;
+}
+
+/** Asked before libtorch is loaded: mistakes on a command line are to be answered at once. */
+function holdsAdapter(path: string): boolean {
+  try {
+    return existsSync(join(findPolicyDir(path), 'adapter_config.json'));
+  } catch {
+    return false;
+  }
 }

@@ -1,33 +1,40 @@
-import { existsSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
-import { CraftStrategy } from '@craft-ft/craft';
+import { resolveEpsilon } from '@craft-ft/craft';
 import {
   checkResume,
   formatRecord,
-  looksLikeRepoId,
   prepareTraining,
   RESUME_RULES,
   type ResumeRules,
-  type StrategyContext,
   train,
-  type UpdateStrategy,
 } from '@craft-ft/lerobot';
 import { CraftError } from '@craft-ft/torch/errors';
+import { endOfRun } from './end-of-run.js';
+import { evaluateDuringTraining } from './evaluate-during-training.js';
+import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
 import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
 import type { Output } from './main.js';
+import { makeCraft } from './make-craft.js';
 import { TrainProgress } from './progress.js';
 import type { CraftTrainConfig } from './train-config.js';
 
 const RULES: ResumeRules = {
   free: [
     ...RESUME_RULES.free,
+    'env',
+    'eval_freq',
+    'eval',
     'craft.log_craft_metrics_freq',
     'craft.save_lambda_history',
     'craft.anchor_dataset_root',
   ],
   warned: [
     ...RESUME_RULES.warned,
+    'craft.lambda_controller',
     'craft.lambda_lr',
+    'craft.lambda_kp',
+    'craft.lambda_ki',
+    'craft.lambda_kd',
+    'craft.lambda_smoothing',
     'craft.lambda_max',
     'craft.epsilon_start',
     'craft.epsilon_end',
@@ -35,13 +42,19 @@ const RULES: ResumeRules = {
     'craft.epsilon_schedule',
     'craft.conflict_threshold',
     'craft.use_grad_projection',
+    'craft.surgery',
+    'craft.surgery_granularity',
+    'craft.cagrad_c',
+    'craft.stale_projection',
     'craft.projection_mode',
+    'craft.retention_scale',
   ],
 };
 
 // The number of steps only matters to what is stretched over the run.
 function resumeRules({ scheduler, craft }: CraftTrainConfig): ResumeRules {
-  const epsilonFalls = craft.epsilon_schedule !== 'constant' && craft.epsilon_start !== craft.epsilon_end;
+  const { start, end } = resolveEpsilon(craft);
+  const epsilonFalls = craft.epsilon_schedule !== 'constant' && start !== end;
   const stretched = scheduler !== null || (craft.enabled && epsilonFalls && craft.epsilon_decay_steps === 0);
   return stretched ? RULES : { ...RULES, free: [...RULES.free, 'steps'] };
 }
@@ -58,17 +71,17 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   if (resumeFrom !== null && saved !== null) {
     for (const line of checkResume(saved, config, resumeRules(config), resumeFrom)) warn(line);
   }
-  const { craft, ...plain } = config;
+  const { craft, env, eval_freq, eval: evaluation, ...plain } = config;
+  const extraFiles = new Map<string, string>();
+  const save = (file: string, part: unknown) => extraFiles.set(file, JSON.stringify(part, null, 4));
+  if (craft.enabled) save(CRAFT_CONFIG_FILE, craft);
+  if (env !== null) save(EVALUATION_CONFIG_FILE, { env, eval_freq, eval: evaluation });
   const run = await prepareTraining(plain, {
     resumeFrom,
     onInfo: (line) => output.out(`${line}\n`),
     onWarning: warn,
-    ...(craft.enabled
-      ? {
-          makeStrategy: (context) => makeCraft(context, config),
-          extraFiles: new Map([[CRAFT_CONFIG_FILE, JSON.stringify(craft, null, 4)]]),
-        }
-      : {}),
+    extraFiles,
+    ...(craft.enabled ? { makeStrategy: (context) => makeCraft(context, config) } : {}),
   });
   if (run.startStep >= plain.steps) {
     await run.close();
@@ -80,6 +93,8 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   output.out(
     `${run.strategy.name}, steps ${run.startStep + 1} to ${plain.steps}, into ${plain.output_dir}\n`,
   );
+  const trial = { seed: plain.seed, renameMap: plain.rename_map };
+  const skill = await evaluateDuringTraining(run, config, trial);
   const progress = new TrainProgress(output, run.startStep, plain.steps);
   const interrupt = listenForInterrupt(() =>
     progress.print('stopping after this step; Ctrl-C again to stop at once'),
@@ -94,14 +109,23 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
         onCheckpoint: (folder) => progress.print(`saved ${folder}`),
       },
       interrupt.signal,
+      skill,
     );
     progress.stop();
-    for (const line of await run.strategy.summary()) output.out(`${line}\n`);
+    const said = await run.strategy.summary();
+    for (const line of endOfRun(config, run.strategy, said)) output.out(`${line}\n`);
     if (!result.interrupted) return 0;
     output.err(
       `craft: interrupted at step ${result.step} of ${plain.steps}; ${howToContinue(plain.output_dir, result)}\n`,
     );
     return INTERRUPTED;
+  } catch (error) {
+    progress.stop();
+    // What led to the failure is worth a look.
+    if (error instanceof CraftError) {
+      for (const line of endOfRun(config, run.strategy, [])) output.out(`${line}\n`);
+    }
+    throw error;
   } finally {
     progress.stop();
     interrupt.stop();
@@ -113,40 +137,6 @@ function howToContinue(folder: string, { checkpoint }: { checkpoint: string | nu
   return checkpoint === null
     ? 'nothing was saved (save_checkpoint=false)'
     : `continue with craft train --resume ${folder}`;
-}
-
-async function makeCraft(
-  context: StrategyContext,
-  { craft, seed }: CraftTrainConfig,
-): Promise<UpdateStrategy> {
-  const choice = {
-    repo_id: craft.anchor_dataset_path,
-    root: craft.anchor_dataset_root ?? localFolder(craft.anchor_dataset_path),
-    episodes: craft.anchor_episodes,
-    exclude_episodes: null,
-  };
-  if (choice.root === null && !looksLikeRepoId(choice.repo_id)) {
-    throw new CraftError(
-      'ANCHORS_MISSING',
-      `craft.anchor_dataset_path=${choice.repo_id}: neither a dataset's folder nor a name like user/name`,
-    );
-  }
-  const anchors = await context.openStream(
-    choice,
-    craft.anchor_batch_size,
-    craft.anchor_seed ?? anchorSeed(seed),
-  );
-  return new CraftStrategy({ ...context, anchors, config: craft, steps: context.config.steps });
-}
-
-// The task's own seed would order the same dataset alike: anchors would be the very frames being trained on.
-function anchorSeed(seed: number): number {
-  return seed + 2 ** 32;
-}
-
-// `user/name` is looked up among the downloaded datasets; anything that is a folder is taken as it is.
-function localFolder(path: string): string | null {
-  return existsSync(join(path, 'meta')) || isAbsolute(path) || path.startsWith('.') ? path : null;
 }
 
 /** Ctrl-C once: finish the step, save and stop. Twice: stop at once. */

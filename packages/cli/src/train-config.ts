@@ -7,11 +7,13 @@ import {
   validateTrain,
 } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
+import { evaluationFields, EVALUATION_FLAGS_NOT_YET, validateEvaluation } from './evaluation-config.js';
 import type { FlagTable } from './flags.js';
 
-/** Configuration of `craft train`: LeRobot's training fields and, under `craft`, those of the method. */
+/** Configuration of `craft train`: LeRobot's training fields, those of evaluation and, under `craft`, those of the method. */
 export const craftTrainConfigSchema = z.strictObject({
   ...trainConfigSchema.shape,
+  ...evaluationFields,
   craft: craftConfigSchema
     .prefault({})
     .describe('Constrained retention fine-tuning: learn the new task, keep the old one.'),
@@ -20,8 +22,8 @@ export type CraftTrainConfig = z.infer<typeof craftTrainConfigSchema>;
 
 export const craftTrainSpec: ConfigSpec<CraftTrainConfig> = {
   schema: craftTrainConfigSchema,
-  validate: (config) => [...validateTrain(config), ...validateCraft(config.craft)],
-  notYet: [...LEROBOT_FLAGS_NOT_YET, ...CRAFT_FLAGS_NOT_YET],
+  validate: (config) => [...validateTrain(config), ...validateEvaluation(config), ...validateCraft(config.craft)],
+  notYet: [...LEROBOT_FLAGS_NOT_YET, ...EVALUATION_FLAGS_NOT_YET, ...CRAFT_FLAGS_NOT_YET],
 };
 
 /** Every flag of `craft train`. */

@@ -107,7 +107,8 @@ describe('a CRaFT run leaves', () => {
   test('a run', async () => {
     const data = makeTask(join(folder, 'layout-new'), { turn: 90 });
     const old = makeTask(join(folder, 'layout-old'));
-    const more = [...craftFlags(old), '--steps=6', '--save_freq=4', '--scheduler.type=linear'];
+    const epsilon = ['--craft.epsilon_start=1', '--craft.epsilon_end=0.1'];
+    const more = [...craftFlags(old), ...epsilon, '--steps=6', '--save_freq=4', '--scheduler.type=linear'];
     const ran = await train(flags(data, run, ...more));
     expect(ran).toMatchObject({ code: 0, err: '' });
     out = ran.out;
@@ -137,7 +138,7 @@ describe('a CRaFT run leaves', () => {
     const expected = ['000004', '000006', 'last'].flatMap((name) =>
       [...model, ...state].map((file) => `checkpoints/${name}/${file}`),
     );
-    expect([...filesOf(run).keys()]).toEqual([...expected, 'metrics.jsonl']);
+    expect([...filesOf(run).keys()]).toEqual([...expected, 'metrics.jsonl', 'report.html']);
     expect(readlinkSync(join(run, 'checkpoints/last'))).toBe('000006');
   });
 

@@ -57,12 +57,20 @@ export async function evalLossCommand(argv: readonly string[], output: Output): 
     json,
   } = checked.config;
 
-  const { evaluateLoss, fetchDataset, loadPolicy, loadProcessors, openPolicyDataset, resolveDevice } =
-    await import('@craft-ft/lerobot');
+  const {
+    evaluateLoss,
+    fetchDataset,
+    fetchPolicyTokenizers,
+    loadPolicy,
+    loadProcessors,
+    openPolicyDataset,
+    resolveDevice,
+  } = await import('@craft-ft/lerobot');
   const { dir, config } = readPolicyConfig(given.path);
   const device = resolveDevice(config.device);
-  const policy = loadPolicy(dir, config).to({ device });
   const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
+  await fetchPolicyTokenizers(config, warn);
+  const policy = loadPolicy(dir, config).to({ device });
   const cameras = Object.keys(config.input_features).filter(
     (key) => config.input_features[key]!.type === 'VISUAL',
   );

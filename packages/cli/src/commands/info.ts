@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, freemem, release, totalmem, type } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { optim } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Output } from '../main.js';
 import { UsageError } from '../usage.js';
@@ -49,6 +50,7 @@ async function libtorchFacts(): Promise<{ facts: Fact[]; warnings: string[] }> {
       'fused attention',
       torch.hasOperator('scaled_dot_product_attention') ? 'yes' : 'composed (libtorch before 2.0)',
     ],
+    ['kernels', describeKernels(torch.optim.kernels())],
   ];
   const slow = gflops < SLOW_GFLOPS_PER_THREAD * threads;
   const remedy = 'on Debian and Ubuntu install libopenblas0-pthread';
@@ -56,6 +58,10 @@ async function libtorchFacts(): Promise<{ facts: Fact[]; warnings: string[] }> {
     facts,
     warnings: slow ? [`the matrix product is slow (${gflops.toFixed(1)} GFLOP/s): ${remedy}`] : [],
   };
+}
+
+function describeKernels({ path, level, library, reason }: optim.Kernels): string {
+  return path === 'fused' ? `${level}, ${library}` : `composed of libtorch's operators (${reason})`;
 }
 
 // Set-up writes where libtorch came from beside the addon.

@@ -1,0 +1,174 @@
+import type {
+  McqAnswer,
+  McqComparison,
+  McqQuestion,
+  McqRule,
+  McqSummary,
+  Pi0FastPolicy,
+  Share,
+} from '@craft-ft/lerobot';
+import { ConfigError, checkConfig, listFields, readPolicyConfig } from '@craft-ft/lerobot/configs';
+import { atomicWriteFile } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
+import { z } from 'zod';
+import { applyFlags, type FlagTable, splitFlags } from '../flags.js';
+import { fieldsHelp } from '../help.js';
+import type { Output } from '../main.js';
+import { withLocalPolicy } from '../policy-path.js';
+
+const path = z.string().min(1);
+
+const evalMcqSchema = z.strictObject({
+  policy: z.strictObject({
+    path: path.describe('pi0_fast policy to ask: a run, a checkpoint, a model folder or user/name.'),
+    device: path.nullable().default(null).describe("cpu, cuda, ... null: the policy's own."),
+  }),
+  baseline: z
+    .strictObject({
+      path: path
+        .nullable()
+        .default(null)
+        .describe('Policy to compare with, such as the one before fine-tuning.'),
+    })
+    .prefault({}),
+  questions: path.describe(
+    'JSON lines with question, choices, answer_index (from 0) and image_path, image or images (optional).',
+  ),
+  image_root: path.nullable().default(null).describe("Folder of the images. null: the questions' file's."),
+  prompt: z
+    .string()
+    .regex(/\{question\}/)
+    .default('answer en {question}\\n')
+    .meta({
+      description:
+        "What the model reads before the choice; \\n is a new line. The default is PaliGemma's own form.",
+      typeText: 'text with {question} in it',
+    }),
+  output: path.nullable().default(null).describe('JSON file for every score. null: none.'),
+  json: z.boolean().default(false).describe('The same JSON on standard output instead of tables.'),
+});
+
+const table: FlagTable = { fields: listFields(evalMcqSchema), special: [], notYet: [] };
+
+interface Judged extends McqSummary {
+  path: string;
+  questions: McqAnswer[];
+}
+
+/**
+ * `craft eval-mcq`: asks the language model inside a policy multiple-choice questions, by the likelihood of each choice. Before and
+ * after fine-tuning it tells what the backbone forgot.
+ */
+export async function evalMcqCommand(argv: readonly string[], output: Output): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    const about = 'Multiple-choice questions, scored by the likelihood of each choice.';
+    output.out(fieldsHelp('craft eval-mcq', about, table, output.columns));
+    return 0;
+  }
+  const tree = { policy: {} };
+  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(argv, output), table), table);
+  const checked = checkConfig(evalMcqSchema, tree, () => []);
+  if (checked.config === null || problems.length > 0)
+    throw new ConfigError([...problems, ...checked.problems]);
+  const { policy, baseline, questions: file, image_root: root, output: target, json } = checked.config;
+  const { compareAnswers, readMcqQuestions } = await import('@craft-ft/lerobot');
+  const questions = readMcqQuestions(file, root ?? undefined);
+  const prompt = checked.config.prompt.replaceAll('\\n', '\n');
+  const ask = (one: string) => judgePolicy(one, policy.device, questions, prompt, output);
+  const own = await ask(policy.path);
+  const other = baseline.path === null ? null : await ask(baseline.path);
+  const comparison = other === null ? null : compareAnswers(own.questions, other.questions);
+  const result = { questions: file, prompt, policy: own, baseline: other, comparison };
+  const text = JSON.stringify(result, null, 2);
+  if (target !== null) atomicWriteFile(target, `${text}\n`);
+  output.out(json ? `${JSON.stringify(result)}\n` : tables(questions, own, other, comparison));
+  if (target !== null && !json) output.out(`scores: ${target}\n`);
+  return 0;
+}
+
+async function judgePolicy(
+  given: string,
+  device: string | null,
+  questions: readonly McqQuestion[],
+  prompt: string,
+  output: Output,
+): Promise<Judged> {
+  const lerobot = await import('@craft-ft/lerobot');
+  const { dir, config } = readPolicyConfig(given);
+  if (config.type !== 'pi0_fast') {
+    throw new CraftError(
+      'MCQ_POLICY',
+      `${dir}: is a ${config.type} policy; only pi0_fast has a language model`,
+    );
+  }
+  await lerobot.fetchTokenizer(config.text_tokenizer_name);
+  const tokenizer = lerobot.TextTokenizer.loadSync(config.text_tokenizer_name);
+  const policy = lerobot
+    .loadPolicy(dir, config)
+    .to({ device: lerobot.resolveDevice(device ?? config.device) });
+  const answers: McqAnswer[] = [];
+  for (const question of questions) {
+    const scores = await lerobot.scoreQuestion(policy as Pi0FastPolicy, tokenizer, question, prompt);
+    answers.push(lerobot.judge(question, scores));
+    if (answers.length % 50 === 0) output.err(`${answers.length} of ${questions.length} questions\n`);
+  }
+  policy.dispose();
+  return { path: dir, ...lerobot.summarise(answers), questions: answers };
+}
+
+const RULE_NAMES: Record<McqRule, string> = { mean: 'per token', sum: 'whole choice' };
+const percent = (value: number) => `${(100 * value).toFixed(1)} %`;
+const signed = (value: number) => (value > 0 ? '+' : '') + value.toFixed(3);
+
+function tables(
+  questions: readonly McqQuestion[],
+  own: Judged,
+  other: Judged | null,
+  comparison: Record<McqRule, McqComparison> | null,
+): string {
+  const rules = Object.keys(RULE_NAMES) as McqRule[];
+  const summary = (name: string, judged: Judged) =>
+    rules.map((rule) => [
+      name,
+      RULE_NAMES[rule],
+      ...share(judged.accuracy[rule]),
+      signed(judged.averageMargin[rule]),
+    ]);
+  const head = ['', 'likelihood', 'correct', 'accuracy', '95 % interval', 'margin (nats)'];
+  const rows = [...summary('policy', own), ...(other === null ? [] : summary('baseline', other))];
+  const lines = questions.map(({ id, question }, i) => {
+    const verdict = (judged: Judged) => {
+      const { margin } = judged.questions[i]!;
+      return [margin.mean > 0 ? 'right' : 'wrong', signed(margin.mean)];
+    };
+    const short = question.length > 40 ? `${question.slice(0, 39)}…` : question;
+    return [id, ...verdict(own), ...(other === null ? [] : verdict(other)), short];
+  });
+  const header = ['id', 'policy', 'margin', ...(other === null ? [] : ['baseline', 'margin']), 'question'];
+  const changes = rules.map((rule) => {
+    if (comparison === null) return '';
+    const { gained, lost, pValue, marginChange } = comparison[rule];
+    const words = `${gained} gained, ${lost} lost (p = ${pValue.toPrecision(2)}), margin ${signed(marginChange)}`;
+    return `${RULE_NAMES[rule]}: ${words} against the baseline\n`;
+  });
+  return `${align([head, ...rows])}\n${changes.join('')}\n${align([header, ...lines])}`;
+}
+
+const share = ({ correct, of, share: value, low, high }: Share) => [
+  `${correct} of ${of}`,
+  percent(value),
+  `${percent(low)} to ${percent(high)}`,
+];
+
+function align(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, i) => cell.padEnd(widths[i]!))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}

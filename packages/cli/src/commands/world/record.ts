@@ -1,0 +1,108 @@
+import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/lerobot/configs';
+import { TABLETOP_CAMERAS, TABLETOP_TASKS } from '@craft-ft/world/names';
+import { z } from 'zod';
+import { commaList, unknownWords } from '../../comma-list.js';
+import { EpisodeProgress } from '../../episode-progress.js';
+import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
+import { fieldsHelp } from '../../help.js';
+import type { Output } from '../../main.js';
+
+const schema = z.strictObject({
+  task: z.string().describe(`Tasks, separated by commas: ${TABLETOP_TASKS.join(', ')}.`),
+  episodes: z.int().min(1).default(50).describe('Episodes of each task.'),
+  repo_id: z.string().min(1).describe('Name of the dataset, as user/name.'),
+  root: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Folder to create. null: below $HF_LEROBOT_HOME, by repo_id.'),
+  cameras: z
+    .string()
+    .default('')
+    .describe(`Cameras to record, separated by commas: ${TABLETOP_CAMERAS.join(', ')}. Empty: none.`),
+  image_size: z
+    .tuple([z.int().min(2), z.int().min(2)])
+    .default([96, 96])
+    .describe('Height and width of their pictures; even numbers for video.'),
+  use_videos: z.boolean().default(true).describe('Cameras as AV1 video; false: as PNG files, lossless.'),
+  environment_state: z
+    .boolean()
+    .default(true)
+    .describe("Record where things are, for policies without cameras ('observation.environment_state')."),
+  seed: z.int().min(0).default(0).describe('Seed of the first episode; the others follow.'),
+  noise: z
+    .number()
+    .min(0)
+    .default(0.3)
+    .describe('Unsteadiness of the arm in degrees: shows policies the way back onto the path.'),
+  num_workers: z.int().min(0).nullable().default(null).describe('Worker threads. null: one per core.'),
+});
+type RecordConfig = z.infer<typeof schema>;
+
+const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
+
+function validate({
+  task,
+  cameras,
+  image_size: [height, width],
+  use_videos: video,
+}: RecordConfig): Problem[] {
+  const problems = unknownWords('task', task, TABLETOP_TASKS);
+  if (cameras.trim() !== '') problems.push(...unknownWords('cameras', cameras, TABLETOP_CAMERAS));
+  if (cameras.trim() !== '' && video && (height % 2 === 1 || width % 2 === 1)) {
+    problems.push({
+      field: 'image_size',
+      found: [height, width],
+      message: 'expected even numbers for video; or --use_videos=false',
+    });
+  }
+  return problems;
+}
+
+/** `craft world record`: scripted experts as a LeRobot v3.0 dataset, on all cores. */
+export async function recordCommand(argv: readonly string[], output: Output): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    const about = 'Records scripted experts on the tabletop as a LeRobot v3.0 dataset.';
+    output.out(fieldsHelp('craft world record', about, table, output.columns));
+    return 0;
+  }
+  const tree = {};
+  const problems = applyFlags(tree, splitFlags(argv, table), table);
+  const { config, problems: more } = checkConfig(schema, tree, validate);
+  if (config === null || problems.length > 0) throw new ConfigError([...problems, ...more]);
+
+  const { recordDataset } = await import('@craft-ft/world');
+  const tasks = commaList(config.task);
+  const progress = new EpisodeProgress(output, tasks.length * config.episodes);
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once('SIGINT', interrupt);
+  try {
+    const result = await recordDataset({
+      tasks,
+      episodes: config.episodes,
+      repoId: config.repo_id,
+      root: config.root,
+      cameras: commaList(config.cameras),
+      imageSize: config.image_size,
+      video: config.use_videos,
+      environmentState: config.environment_state,
+      seed: config.seed,
+      noise: config.noise,
+      ...(config.num_workers === null ? {} : { workers: config.num_workers }),
+      onProgress: ({ episodes, frames, failures }) =>
+        progress.update(episodes, `${frames} frames, ${failures} attempts failed`),
+      signal: stop.signal,
+    });
+    progress.stop();
+    output.out(
+      `${result.root}: ${result.episodes} episodes, ${result.frames} frames; ` +
+        `the expert failed ${result.failures} other attempts\n`,
+    );
+    return stop.signal.aborted ? 130 : 0;
+  } finally {
+    progress.stop();
+    process.off('SIGINT', interrupt);
+  }
+}

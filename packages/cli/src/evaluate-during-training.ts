@@ -1,0 +1,44 @@
+import { SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/lerobot';
+import { commaList } from './comma-list.js';
+import type { EvaluationConfig } from './evaluation-config.js';
+
+/**
+ * Tries the policy of a run at the tasks of `env`, always from the same starts.
+ *
+ * @param seed of the first episode
+ * @returns null where the configuration asks for none
+ * @throws CraftError `POLICY_ENVIRONMENT` where the policy does not fit the environment, before anything is trained
+ */
+export async function evaluateDuringTraining(
+  { policy, processors }: Pick<TrainingRun, 'policy' | 'processors'>,
+  { env, eval_freq: freq, eval: { n_episodes: nEpisodes, batch_size: size } }: EvaluationConfig,
+  { seed, renameMap }: { seed: number; renameMap: Readonly<Record<string, string>> },
+): Promise<TrainEvaluation | null> {
+  if (env === null || freq === 0) return null;
+  const { checkPolicyFits, evaluatePolicy, makeEnvironment, specForPolicy } = await import('@craft-ft/world');
+  const tasks = commaList(env.task);
+  const spec = specForPolicy(policy.config, { type: env.type, task: tasks[0]! }, renameMap);
+  const environment = await makeEnvironment(spec);
+  try {
+    checkPolicyFits(policy.config, environment, renameMap);
+  } finally {
+    environment.dispose();
+  }
+  return {
+    freq,
+    evaluate: async () => {
+      const { per_task: results, overall } = await evaluatePolicy({
+        policy,
+        processors,
+        type: env.type,
+        tasks,
+        nEpisodes,
+        ...(size === 0 ? {} : { batchSize: size }),
+        seed,
+        renameMap,
+      });
+      const rates = results.map(({ task, pc_success: percent }) => [SUCCESS + task, percent] as const);
+      return { ...Object.fromEntries(rates), eval_s: overall.eval_s };
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { CraftError } from '@craft-ft/torch/errors';
+import { compileModel, loadMujoco, type MjData, type MjModel, type Mujoco } from './mujoco.js';
+
+/** Kinds of things a scene names. */
+export type ObjectKind = 'body' | 'joint' | 'geom' | 'site' | 'camera' | 'actuator';
+
+/**
+ * A compiled scene and its state.
+ *
+ * Model and state lie on the WebAssembly heap, which no garbage collector sees: `dispose()` when done. Arrays of the state are views
+ * into that heap; take them anew after every call into MuJoCo, for the heap may have moved.
+ */
+export class Simulation {
+  readonly mujoco: Mujoco;
+  readonly model: MjModel;
+  readonly data: MjData;
+  /** Seconds of one physics step. */
+  readonly timestep: number;
+  readonly #where: string;
+  readonly #owned: { delete(): void }[];
+
+  private constructor(mujoco: Mujoco, model: MjModel, where: string) {
+    this.mujoco = mujoco;
+    this.model = model;
+    this.#where = where;
+    this.data = new mujoco.MjData(model);
+    this.#owned = [this.data, model];
+    this.timestep = model.opt.timestep;
+  }
+
+  /**
+   * @param xml the scene, MJCF
+   * @param where names it in messages. Default `the scene`
+   * @throws CraftError `MJCF_INVALID`
+   */
+  static async create(xml: string, where = 'the scene'): Promise<Simulation> {
+    const mujoco = await loadMujoco();
+    return new Simulation(mujoco, compileModel(mujoco, xml, where), where);
+  }
+
+  /** Another state of the same scene, for what-if computations; freed with the simulation. */
+  scratch(): MjData {
+    return this.own(new this.mujoco.MjData(this.model));
+  }
+
+  /** Ties something on the WebAssembly heap to the life of the simulation. */
+  own<T extends { delete(): void }>(thing: T): T {
+    this.#owned.unshift(thing);
+    return thing;
+  }
+
+  /** Index of a named thing. @throws CraftError `SCENE_NAME` where the scene has none of that name */
+  id(kind: ObjectKind, name: string): number {
+    const { mjtObj } = this.mujoco;
+    const kinds = {
+      body: mjtObj.mjOBJ_BODY,
+      joint: mjtObj.mjOBJ_JOINT,
+      geom: mjtObj.mjOBJ_GEOM,
+      site: mjtObj.mjOBJ_SITE,
+      camera: mjtObj.mjOBJ_CAMERA,
+      actuator: mjtObj.mjOBJ_ACTUATOR,
+    };
+    const id = this.mujoco.mj_name2id(this.model, kinds[kind].value, name);
+    if (id < 0) throw new CraftError('SCENE_NAME', `${this.#where}: there is no ${kind} named "${name}"`);
+    return id;
+  }
+
+  /** Whether the scene has a thing of that name. */
+  has(kind: ObjectKind, name: string): boolean {
+    try {
+      return this.id(kind, name) >= 0;
+    } catch (error) {
+      if (error instanceof CraftError && error.code === 'SCENE_NAME') return false;
+      throw error;
+    }
+  }
+
+  /** Everything as the scene says, all rests of earlier episodes gone: what follows does not depend on them. */
+  resetState(): void {
+    this.mujoco.mj_resetData(this.model, this.data);
+  }
+
+  /** Recomputes everything that follows from positions and velocities. */
+  forward(): void {
+    this.mujoco.mj_forward(this.model, this.data);
+  }
+
+  /**
+   * @param steps physics steps
+   * @throws CraftError `SIMULATION_UNSTABLE` when the physics diverged
+   */
+  step(steps: number): void {
+    const { mujoco, model, data } = this;
+    const end = data.time + (steps - 0.5) * this.timestep;
+    for (let i = 0; i < steps; i++) mujoco.mj_step(model, data);
+    // MuJoCo starts anew from time zero when it finds numbers that are not finite or far too large.
+    if (!(data.time > end)) {
+      throw new CraftError(
+        'SIMULATION_UNSTABLE',
+        `${this.#where}: the simulation became unstable; use smaller actions, a shorter timestep or softer actuators`,
+      );
+    }
+  }
+
+  /** Frees everything. Idempotent. */
+  dispose(): void {
+    for (const thing of this.#owned.splice(0)) thing.delete();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,173 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  Policy,
+  type PolicyOutput,
+  PolicyProcessors,
+  ProcessorPipeline,
+  parsePolicyConfig,
+  type TensorBatch,
+  VideoReader,
+} from '@craft-ft/lerobot';
+import { type Tensor, tensor } from '@craft-ft/torch';
+import { describe, expect, it } from 'vitest';
+import { makeEnvironment } from '../make-environment.js';
+import { demonstrate } from '../record/demonstrate.js';
+import { evaluatePolicy } from './evaluate-policy.js';
+
+const STATE = { 'observation.state': { type: 'STATE', shape: [6] } };
+
+/** Plays back actions per row of the batch, the last one again and again. */
+class Replay extends Policy {
+  readonly batches: [string, number[]][] = [];
+  #episode = -1;
+  #step = 0;
+
+  constructor(
+    readonly rows: readonly (readonly Float32Array[])[][],
+    inputs: object = STATE,
+    action = 6,
+  ) {
+    super(
+      parsePolicyConfig(
+        {
+          type: 'act',
+          input_features: inputs,
+          output_features: { action: { type: 'ACTION', shape: [action] } },
+        },
+        'test',
+      ),
+    );
+  }
+
+  override forward(): PolicyOutput {
+    throw new Error('not called');
+  }
+
+  override predictActionChunk(): Tensor {
+    throw new Error('not called');
+  }
+
+  override parameterGroups() {
+    return [];
+  }
+
+  override selectAction(batch: TensorBatch): Tensor {
+    const rows = this.rows[this.#episode]!;
+    this.batches.push(
+      ...Object.entries(batch).map(([key, { shape }]): [string, number[]] => [key, [...shape]]),
+    );
+    const step = this.#step++;
+    return tensor(rows.map((row) => [...row[Math.min(step, row.length - 1)]!]));
+  }
+
+  override reset(): void {
+    this.#episode++;
+    this.#step = 0;
+  }
+}
+
+const processors = new PolicyProcessors(
+  new ProcessorPipeline('before', []),
+  new ProcessorPipeline('after', []),
+);
+
+/** The expert's actions for the starts of some seeds. */
+async function demonstrations(task: string, seeds: readonly number[]): Promise<Float32Array[][]> {
+  const environment = await makeEnvironment({ task });
+  const rows = seeds.map((seed) => {
+    const { actions, length } = demonstrate(environment, { seed, attempts: 1 });
+    return Array.from({ length }, (_, i) => actions.slice(6 * i, 6 * i + 6));
+  });
+  environment.dispose();
+  return rows;
+}
+
+const still = (count: number) => Array.from({ length: count }, () => [new Float32Array(6)]);
+
+describe('evaluatePolicy', () => {
+  it('runs episodes side by side, the last batch smaller, and counts what succeeds', async () => {
+    const expert = await demonstrations('press-button', [1000, 1001, 1002]);
+    // The third start of the first batch is left alone; so is all of the second batch.
+    const policy = new Replay([[...expert.slice(0, 2), ...still(1)], still(2)]);
+    const seen: number[] = [];
+    const result = await evaluatePolicy({
+      policy,
+      processors,
+      tasks: ['press-button'],
+      nEpisodes: 5,
+      batchSize: 3,
+      workers: 2,
+      onProgress: ({ episodes }) => void seen.push(episodes),
+    });
+    const [task] = result.per_task;
+    expect(task!.per_episode.map(({ success }) => success)).toEqual([true, true, false, false, false]);
+    expect(task!.per_episode.map(({ seed }) => seed)).toEqual([1000, 1001, 1002, 1003, 1004]);
+    expect(task!.per_episode[0]).toMatchObject({
+      steps: expert[0]!.length,
+      sum_reward: 1,
+      achieved: ['press-button'],
+    });
+    expect(task!.per_episode[2]).toMatchObject({ steps: 150, sum_reward: 0, achieved: [] });
+    expect(task!.pc_success).toBe(40);
+    expect(task!.pc_success_interval[0]).toBeCloseTo(11.76, 1);
+    expect(result.overall).toMatchObject({ n_episodes: 5, successes: 2 });
+    expect(seen).toEqual([3, 5]);
+    expect(policy.batches[0]).toEqual(['observation.state', [3, 6]]);
+  });
+
+  it('tells which other task was done instead', async () => {
+    const toBlue = await demonstrations('place-in-blue-bin', [7]);
+    const policy = new Replay([toBlue]);
+    const options = { policy, processors, tasks: ['place-in-red-bin'], nEpisodes: 1, seed: 7, workers: 0 };
+    const { per_task } = await evaluatePolicy(options);
+    expect(per_task[0]!.per_episode[0]).toMatchObject({ success: false, achieved: ['place-in-blue-bin'] });
+  });
+
+  it('shows the cameras that the policy wants, in its size, and films', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'eval-'));
+    const inputs = { ...STATE, 'observation.images.cam': { type: 'VISUAL', shape: [3, 12, 10] } };
+    const policy = new Replay([still(2)], inputs);
+    const { per_task } = await evaluatePolicy({
+      policy,
+      processors,
+      tasks: ['press-button'],
+      nEpisodes: 2,
+      renameMap: { 'observation.images.top': 'observation.images.cam' },
+      videos: { folder, episodes: [1], size: [32, 48] },
+      workers: 0,
+    });
+    expect(policy.batches[1]).toEqual(['observation.images.cam', [2, 3, 12, 10]]);
+    const [first, second] = per_task[0]!.per_episode;
+    expect(first!.video).toBeNull();
+    expect(second!.video).toBe(join(folder, 'press-button', 'eval_episode_1.mp4'));
+    expect(existsSync(second!.video!)).toBe(true);
+    const video = await VideoReader.open(second!.video!);
+    expect([video.width, video.height]).toEqual([48, 32]);
+    await video.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('refuses policies that do not fit, naming every difference', async () => {
+    const inputs = {
+      'observation.state': { type: 'STATE', shape: [7] },
+      'observation.images.cam': { type: 'VISUAL', shape: [3, 8, 8] },
+    };
+    const policy = new Replay([], inputs, 2);
+    const options = { policy, processors, tasks: ['lift'], workers: 0 };
+    await expect(evaluatePolicy(options)).rejects.toMatchObject({
+      code: 'POLICY_ENVIRONMENT',
+      message: expect.stringMatching(
+        /"observation.state" has shape \[6\] here, the policy's is \[7\]; the environment has no "observation.images.cam"; actions have shape \[6\] here, the policy's \[2\]/,
+      ),
+    });
+    const fits = { ...options, policy: new Replay([]) };
+    await expect(evaluatePolicy({ ...fits, nEpisodes: 0 })).rejects.toMatchObject({ code: 'EVAL_OPTIONS' });
+    await expect(evaluatePolicy({ ...fits, tasks: ['juggle'] })).rejects.toMatchObject({ code: 'ENV_TASK' });
+    const broken = new Replay([[[new Float32Array(6).fill(Number.NaN)]]]);
+    await expect(evaluatePolicy({ ...fits, policy: broken, nEpisodes: 1 })).rejects.toMatchObject({
+      code: 'ENV_ACTION',
+    });
+  });
+});

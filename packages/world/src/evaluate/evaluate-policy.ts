@@ -1,0 +1,132 @@
+import { CraftError } from '@craft-ft/torch/errors';
+import type { EnvironmentType } from '../names.js';
+import { VectorEnvironment } from '../vector-environment.js';
+import { EnvironmentThreads } from '../workers/pool.js';
+import { EpisodeVideos, type VideoOptions } from './episode-videos.js';
+import { checkPolicyFits, specForPolicy } from './match-policy.js';
+import { type Actor, type EpisodeResult, rollout } from './rollout.js';
+import { wilsonInterval } from './wilson.js';
+
+/** Options of {@link evaluatePolicy}. */
+export interface EvaluateOptions extends Actor {
+  /** Default `tabletop`. */
+  type?: EnvironmentType;
+  tasks: readonly string[];
+  /** Episodes of each task. Default 50. */
+  nEpisodes?: number;
+  /** Episodes side by side. Default: all, at most 50. */
+  batchSize?: number;
+  /** Seed of the first episode; episode i has `seed + i`. Default 1000, LeRobot's. */
+  seed?: number;
+  /** Environment key to policy key. */
+  renameMap?: Readonly<Record<string, string>>;
+  /** Worker threads; 0: none. Default: one per core. */
+  workers?: number;
+  /** Which episodes are filmed. Default none. */
+  videos?: VideoOptions;
+  onProgress?: (progress: EvaluationProgress) => void;
+}
+
+export interface EvaluationProgress {
+  task: string;
+  /** Done of `total`, over all tasks. */
+  episodes: number;
+  total: number;
+  /** Of this task so far. */
+  successes: number;
+}
+
+/** What many episodes come to. */
+export interface EvaluationSummary {
+  n_episodes: number;
+  successes: number;
+  /** Per cent, as LeRobot says it. */
+  pc_success: number;
+  /** 95 % interval of `pc_success` (Wilson). */
+  pc_success_interval: readonly [number, number];
+  avg_sum_reward: number;
+  avg_max_reward: number;
+}
+
+export interface TaskEvaluation extends EvaluationSummary {
+  task: string;
+  instruction: string;
+  per_episode: EpisodeResult[];
+}
+
+export interface Evaluation {
+  per_task: TaskEvaluation[];
+  overall: EvaluationSummary & { eval_s: number; eval_ep_s: number };
+}
+
+/**
+ * Lets a policy do tasks, with the same starts for every policy. The environment shows the cameras that the policy wants, in its size.
+ *
+ * @throws CraftError `POLICY_ENVIRONMENT` where policy and environment do not fit, `ENV_TASK`, `EVAL_OPTIONS`; `ENV_ACTION` for a
+ * policy that puts out numbers that are not finite
+ *
+ * @example
+ * ```ts
+ * const { per_task } = await evaluatePolicy({ policy, processors, tasks: ['place-in-red-bin', 'place-in-blue-bin'] });
+ * for (const { task, pc_success, pc_success_interval } of per_task) console.log(task, pc_success, pc_success_interval);
+ * ```
+ */
+export async function evaluatePolicy(options: EvaluateOptions): Promise<Evaluation> {
+  const { policy, tasks, type, nEpisodes = 50, seed = 1000, renameMap = {} } = options;
+  const batchSize = Math.min(nEpisodes, options.batchSize ?? 50);
+  for (const [name, value] of Object.entries({ nEpisodes, batchSize, tasks: tasks.length })) {
+    if (Number.isInteger(value) && value > 0) continue;
+    throw new CraftError('EVAL_OPTIONS', `${name} must be a whole number from 1 on, not ${value}`);
+  }
+  const begun = performance.now();
+  const threads = new EnvironmentThreads(options.workers);
+  const perTask: TaskEvaluation[] = [];
+  const total = tasks.length * nEpisodes;
+  try {
+    for (const task of tasks) {
+      const given = { task, ...(type === undefined ? {} : { type }) };
+      const spec = specForPolicy(policy.config, given, renameMap);
+      const environments = await VectorEnvironment.create(spec, batchSize, { threads });
+      const { description } = environments;
+      checkPolicyFits(policy.config, description, renameMap);
+      const videos =
+        options.videos === undefined ? null : new EpisodeVideos(options.videos, task, description.fps);
+      const episodes: EpisodeResult[] = [];
+      try {
+        while (episodes.length < nEpisodes) {
+          const first = episodes.length;
+          const size = Math.min(batchSize, nEpisodes - first);
+          const seeds = Array.from({ length: size }, (_, i) => seed + first + i);
+          episodes.push(...(await rollout(options, environments, { first, seeds, renameMap, videos })));
+          const { successes } = summary(episodes);
+          const done = perTask.length * nEpisodes + episodes.length;
+          options.onProgress?.({ task, episodes: done, total, successes });
+        }
+      } finally {
+        videos?.abort();
+      }
+      const { instruction } = description;
+      perTask.push({ task, instruction, ...summary(episodes), per_episode: episodes });
+    }
+  } finally {
+    await threads.close();
+  }
+  const seconds = (performance.now() - begun) / 1000;
+  const overall = summary(perTask.flatMap(({ per_episode }) => per_episode));
+  return { per_task: perTask, overall: { ...overall, eval_s: seconds, eval_ep_s: seconds / total } };
+}
+
+function summary(episodes: readonly EpisodeResult[]): EvaluationSummary {
+  const successes = episodes.filter(({ success }) => success).length;
+  const [low, high] = wilsonInterval(successes, episodes.length);
+  const mean = (of: (episode: EpisodeResult) => number) =>
+    episodes.reduce((sum, episode) => sum + of(episode), 0) / episodes.length;
+  return {
+    n_episodes: episodes.length,
+    successes,
+    pc_success: (100 * successes) / episodes.length,
+    pc_success_interval: [100 * low, 100 * high],
+    avg_sum_reward: mean(({ sum_reward }) => sum_reward),
+    avg_max_reward: mean(({ max_reward }) => max_reward),
+  };
+}

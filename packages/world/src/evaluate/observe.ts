@@ -1,0 +1,39 @@
+import type { TensorBatch } from '@craft-ft/lerobot';
+import { fromTypedArray } from '@craft-ft/torch';
+import type { Observation } from '../environment.js';
+import type { EnvironmentDescription } from '../workers/host.js';
+
+/**
+ * Observations of several environments as one batch for a policy's processors: numbers [B, n], pictures float32 [B, 3, H, W] from 0 to 1
+ * (LeRobot's `preprocess_observation`).
+ *
+ * @param renameMap environment key to policy key
+ */
+export function observationBatch(
+  observations: readonly Observation[],
+  description: EnvironmentDescription,
+  renameMap: Readonly<Record<string, string>> = {},
+): TensorBatch {
+  const batch: TensorBatch = {};
+  for (const [key, { dtype, shape }] of Object.entries(description.observationFeatures)) {
+    const width = shape.reduce((product, size) => product * size, 1);
+    const all = new Float32Array(observations.length * width);
+    observations.forEach((observation, i) => {
+      const values = observation[key]!;
+      const to = all.subarray(i * width, (i + 1) * width);
+      if (dtype === 'uint8') channelsFirst(values, to);
+      else to.set(values);
+    });
+    const [height = 0, columns = 0, channels = 0] = shape;
+    const sizes = dtype === 'uint8' ? [channels, height, columns] : shape;
+    batch[renameMap[key] ?? key] = fromTypedArray(all, [observations.length, ...sizes]);
+  }
+  return batch;
+}
+
+function channelsFirst(rgb: ArrayLike<number>, to: Float32Array): void {
+  const pixels = to.length / 3;
+  for (let pixel = 0; pixel < pixels; pixel++)
+    for (let channel = 0; channel < 3; channel++)
+      to[channel * pixels + pixel] = rgb[3 * pixel + channel]! / 255;
+}

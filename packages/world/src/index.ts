@@ -1,0 +1,47 @@
+export { type CameraOptions, RayCamera } from './engine/camera.js';
+export {
+  InverseKinematics,
+  type InverseKinematicsOptions,
+  type SitePose,
+} from './engine/inverse-kinematics.js';
+export { Simulation } from './engine/simulation.js';
+export type {
+  Environment,
+  EnvironmentFeature,
+  EnvironmentInfo,
+  Expert,
+  ExpertOptions,
+  Observation,
+  StepResult,
+} from './environment.js';
+export type { VideoOptions } from './evaluate/episode-videos.js';
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  type EvaluationProgress,
+  type EvaluationSummary,
+  evaluatePolicy,
+  type TaskEvaluation,
+} from './evaluate/evaluate-policy.js';
+export { checkPolicyFits, specForPolicy } from './evaluate/match-policy.js';
+export { observationBatch } from './evaluate/observe.js';
+export { type Actor, type EpisodeResult, rollout } from './evaluate/rollout.js';
+export { wilsonInterval } from './evaluate/wilson.js';
+export { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
+export * from './names.js';
+export { Random } from './random.js';
+export { type Demonstration, type DemonstrationOptions, demonstrate } from './record/demonstrate.js';
+export {
+  type RecordOptions,
+  type RecordProgress,
+  type RecordResult,
+  recordDataset,
+} from './record/record-dataset.js';
+export { ARM_FEATURE_NAMES, ARM_JOINTS } from './tabletop/arm.js';
+export { TabletopEnvironment, type TabletopOptions } from './tabletop/environment.js';
+export { ENVIRONMENT_STATE_NAMES } from './tabletop/environment-state.js';
+export { TABLETOP_XML } from './tabletop/scene.js';
+export { TASKS, type TaskDefinition } from './tabletop/tasks.js';
+export { VectorEnvironment, type VectorEnvironmentOptions } from './vector-environment.js';
+export * from './view/index.js';
+export type { EnvironmentDescription } from './workers/host.js';

@@ -1,0 +1,33 @@
+import { CraftError } from '@craft-ft/torch/errors';
+import type { Environment } from './environment.js';
+import { ENVIRONMENT_TYPES, type EnvironmentType, type TabletopCamera, type TabletopTask } from './names.js';
+import { TabletopEnvironment } from './tabletop/environment.js';
+
+/** Which environment: plain data, so that worker threads can be told. */
+export interface EnvironmentSpec {
+  /** Default `tabletop`. */
+  type?: EnvironmentType;
+  task: string;
+  /** Cameras that are observed. Default none. */
+  cameras?: readonly string[];
+  /** Height and width of their pictures. Default [96, 96]. */
+  imageSize?: readonly [number, number];
+  /** Whether the things' poses are observed. Default true. */
+  environmentState?: boolean;
+}
+
+/**
+ * An environment by its name.
+ *
+ * @throws CraftError `ENV_TYPE`, and what the environment throws for its options
+ */
+export async function makeEnvironment(spec: EnvironmentSpec): Promise<Environment> {
+  const { type = 'tabletop', task, cameras = [], ...rest } = spec;
+  if (type !== 'tabletop') {
+    const known = ENVIRONMENT_TYPES.join(', ');
+    throw new CraftError('ENV_TYPE', `there is no environment "${String(type)}"; there are ${known}`);
+  }
+  // Checked by the environment itself.
+  const checked = { task: task as TabletopTask, cameras: cameras as readonly TabletopCamera[] };
+  return TabletopEnvironment.create({ ...checked, ...rest });
+}

@@ -1,0 +1,106 @@
+import { CraftError } from '@craft-ft/torch/errors';
+import type { Environment } from '../environment.js';
+import { Random } from '../random.js';
+
+export interface DemonstrationOptions {
+  /** Of the first attempt. */
+  seed: number;
+  /** Attempts, each with another seed, until one succeeds. Default 10. */
+  attempts?: number;
+  /**
+   * How unsteady the arm is: standard deviation, in the units of the actions (degrees), of a slowly changing error of what is done
+   * against what is recorded. States off the expert's way are then in the data, with the way back. Default 0.
+   */
+  noise?: number;
+}
+
+/** An expert's successful episode: every observation and the action that followed it. */
+export interface Demonstration {
+  /** Seed that succeeded. */
+  seed: number;
+  /** Attempts that it took. */
+  attempts: number;
+  length: number;
+  instruction: string;
+  /** By key, all frames one after the other: float32 [length, ...] or uint8 [length, height, width, 3]. */
+  observations: Record<string, Float32Array | Uint8Array>;
+  /** [length, a] */
+  actions: Float32Array;
+}
+
+const NOISE_STREAM = 2;
+/** Distance of the seeds of an episode's attempts: far from other episodes' seeds. */
+const NEXT_ATTEMPT = 1_000_003;
+/** Share of the error that stays from one step to the next. */
+const PERSISTENCE = 0.9;
+
+/**
+ * Lets the expert do the environment's task; what fails is thrown away and tried again from another start.
+ *
+ * @throws CraftError `EXPERT_MISSING` where the environment has no expert, `EXPERT_FAILED` when no attempt succeeds
+ */
+export function demonstrate(environment: Environment, options: DemonstrationOptions): Demonstration {
+  const { attempts = 10, noise = 0 } = options;
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const seed = options.seed + attempt * NEXT_ATTEMPT;
+    const episode = attemptOnce(environment, seed, noise);
+    if (episode === null) continue;
+    const { instruction } = environment;
+    return { seed, attempts: attempt + 1, length: episode.actions.length, instruction, ...stacked(episode) };
+  }
+  throw new CraftError(
+    'EXPERT_FAILED',
+    `the expert failed "${environment.task}" ${attempts} times in a row from seed ${options.seed}; try less noise or other seeds`,
+  );
+}
+
+interface Episode {
+  observations: Record<string, (Float32Array | Uint8Array)[]>;
+  actions: Float32Array[];
+}
+
+function attemptOnce(environment: Environment, seed: number, noise: number): Episode | null {
+  let { observation } = environment.reset(seed);
+  const expert = environment.expert({ seed });
+  if (expert === null) {
+    throw new CraftError('EXPERT_MISSING', `"${environment.task}" has no scripted expert; nothing to record`);
+  }
+  const random = new Random(seed, NOISE_STREAM);
+  const [width = 0] = environment.actionFeature.shape;
+  const error = new Float32Array(width);
+  const episode: Episode = { observations: {}, actions: [] };
+  for (;;) {
+    const action = expert.act();
+    for (const [key, value] of Object.entries(observation)) {
+      episode.observations[key] ??= [];
+      episode.observations[key].push(value);
+    }
+    episode.actions.push(action);
+    const scale = noise * Math.sqrt(1 - PERSISTENCE ** 2);
+    const done = action.map((value, i) => {
+      error[i] = PERSISTENCE * error[i]! + scale * random.normal();
+      return value + error[i]!;
+    });
+    const step = environment.step(done);
+    if (step.terminated) return episode;
+    if (step.truncated) return null;
+    observation = step.observation;
+  }
+}
+
+function stacked(episode: Episode): Pick<Demonstration, 'observations' | 'actions'> {
+  const observations = Object.entries(episode.observations).map(
+    ([key, frames]) => [key, joined(frames)] as const,
+  );
+  return { observations: Object.fromEntries(observations), actions: joined(episode.actions) as Float32Array };
+}
+
+function joined(frames: readonly (Float32Array | Uint8Array)[]): Float32Array | Uint8Array {
+  const width = frames[0]!.length;
+  const size = width * frames.length;
+  const out = frames[0] instanceof Uint8Array ? new Uint8Array(size) : new Float32Array(size);
+  frames.forEach((frame, i) => {
+    out.set(frame, i * width);
+  });
+  return out;
+}

@@ -1,0 +1,57 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LeRobotDataset, subsetIndex } from '@craft-ft/lerobot';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { INSTRUCTIONS } from '../names.js';
+import { recordDataset } from './record-dataset.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'record-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const options = {
+  tasks: ['press-button', 'lift'],
+  episodes: 2,
+  repoId: 'me/test',
+  cameras: ['top'],
+  imageSize: [32, 32] as const,
+};
+
+describe('recordDataset', () => {
+  it('writes the same dataset on any number of threads', async () => {
+    const seen: number[] = [];
+    const onProgress = ({ episodes }: { episodes: number }) => void seen.push(episodes);
+    const results = [];
+    for (const workers of [0, 2]) {
+      const root = join(folder, String(workers));
+      const result = await recordDataset({ ...options, root, workers, video: workers === 0, onProgress });
+      const dataset = await LeRobotDataset.open({ root });
+      const batch = dataset.batch(Array.from({ length: result.frames }, (_, i) => subsetIndex(i)));
+      expect(dataset.metadata.fps).toBe(25);
+      expect([...dataset.metadata.tasks.values()]).toEqual([INSTRUCTIONS['press-button'], INSTRUCTIONS.lift]);
+      const { root: _, ...rest } = result;
+      results.push([rest, batch.columns.action, batch.columns['observation.environment_state']]);
+    }
+    expect(seen).toEqual([1, 2, 3, 4, 1, 2, 3, 4]);
+    expect(results[1]).toEqual(results[0]);
+  });
+
+  it('leaves nothing behind when it cannot begin', async () => {
+    const root = join(folder, 'new');
+    await expect(recordDataset({ ...options, tasks: ['lift', 'juggle'], root })).rejects.toMatchObject({
+      code: 'ENV_TASK',
+    });
+    // No expert is that unsteady and succeeds.
+    await expect(
+      recordDataset({ ...options, tasks: ['stack'], cameras: [], root, noise: 60, workers: 0 }),
+    ).rejects.toMatchObject({ code: 'EXPERT_FAILED' });
+    // Too small for the AV1 encoder.
+    await expect(recordDataset({ ...options, root, imageSize: [16, 16] })).rejects.toMatchObject({
+      code: 'VIDEO_ENCODER',
+    });
+    expect(existsSync(root)).toBe(false);
+  });
+});

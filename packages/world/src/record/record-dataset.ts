@@ -1,0 +1,163 @@
+import { existsSync, rmSync } from 'node:fs';
+import { datasetFolder, type Frame, LeRobotDatasetWriter, type VideoEncoding } from '@craft-ft/lerobot';
+import type { EnvironmentFeature } from '../environment.js';
+import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
+import { describe } from '../workers/host.js';
+import { EnvironmentThreads } from '../workers/pool.js';
+import type { Demonstration } from './demonstrate.js';
+
+/** What is recorded: {@link EnvironmentSpec} for several tasks. */
+export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {
+  /** Tasks; their episodes follow each other. */
+  tasks: readonly string[];
+  /** Episodes of each task. */
+  episodes: number;
+  /** Folder to create. Default: below `$HF_LEROBOT_HOME`, by `repoId`. */
+  root?: string | null;
+  /** Name of the dataset, `user/name`. */
+  repoId: string;
+  /** Seed of the first episode; the others follow. Default 0. */
+  seed?: number;
+  /** Unsteadiness of the arm, degrees; see `demonstrate`. Default 0.3. */
+  noise?: number;
+  /** Cameras as video (default), else as PNG files inside the data files. */
+  video?: boolean;
+  /** How video is encoded. Default LeRobot's: AV1. */
+  encoding?: VideoEncoding;
+  /** Worker threads; 0: none. Default: one per core. */
+  workers?: number;
+  /** Called after each saved episode. */
+  onProgress?: (progress: RecordProgress) => void;
+  /** Ends recording after the episode at hand; what is saved is a complete dataset. */
+  signal?: AbortSignal;
+}
+
+export interface RecordProgress {
+  /** Saved so far, of `total`. */
+  episodes: number;
+  total: number;
+  frames: number;
+  /** Attempts that the expert failed; they are not recorded. */
+  failures: number;
+}
+
+export interface RecordResult extends RecordProgress {
+  root: string;
+}
+
+/** Seeds of a task's episodes are this far from the next task's. */
+const NEXT_TASK = 100_000;
+/** Episodes ahead of the writer, per thread: enough to keep all busy, few enough for memory. */
+const AHEAD = 2;
+
+/**
+ * Records scripted experts as a LeRobot v3.0 dataset: observations, the expert's actions, and the instruction as the task.
+ * Episodes run in parallel and are written in order: the same options give the same numbers on any number of cores.
+ *
+ * @throws CraftError as `makeEnvironment`, `demonstrate` and the dataset writer (`DATASET_EXISTS` for a folder that is not empty)
+ *
+ * @example
+ * ```ts
+ * await recordDataset({ tasks: ['place-in-red-bin'], episodes: 50, root: 'data/red', repoId: 'me/red', cameras: ['top'] });
+ * ```
+ */
+export async function recordDataset(options: RecordOptions): Promise<RecordResult> {
+  const { tasks, episodes, seed = 0, noise = 0.3, signal } = options;
+  const root =
+    options.root ??
+    datasetFolder({ root: null, repo_id: options.repoId, episodes: null, exclude_episodes: null });
+  const specs = tasks.map((task): EnvironmentSpec => specOf(options, task));
+  const existed = existsSync(root);
+  const writer = await createWriter(options, specs, root);
+  const total = specs.length * episodes;
+  const threads = new EnvironmentThreads(options.workers);
+  const progress: RecordProgress = { episodes: 0, total, frames: 0, failures: 0 };
+  const launch = (episode: number): Promise<Demonstration> => {
+    const task = Math.floor(episode / episodes);
+    const start = seed + task * NEXT_TASK + (episode % episodes);
+    const running = threads.call(episode % threads.count, 'demonstrate', specs[task]!, {
+      seed: start,
+      noise,
+    });
+    // Looked at when its turn comes.
+    running.catch(() => {});
+    return running;
+  };
+  const running: Promise<Demonstration>[] = [];
+  try {
+    let launched = 0;
+    for (let episode = 0; episode < total && signal?.aborted !== true; episode++) {
+      while (launched < total && launched < episode + AHEAD * threads.count) running.push(launch(launched++));
+      const demonstration = await running.shift()!;
+      await save(writer, demonstration);
+      progress.episodes++;
+      progress.frames += demonstration.length;
+      progress.failures += demonstration.attempts - 1;
+      options.onProgress?.({ ...progress });
+    }
+    if (progress.episodes > 0) writer.finalize();
+  } catch (error) {
+    // What is left of a first episode that failed would be in the way of the next try.
+    if (progress.episodes === 0 && !existed) rmSync(root, { recursive: true, force: true });
+    throw error;
+  } finally {
+    await threads.close();
+  }
+  return { root, ...progress };
+}
+
+function specOf(options: RecordOptions, task: string): EnvironmentSpec {
+  const { type, cameras, imageSize, environmentState } = options;
+  return {
+    task,
+    ...(type === undefined ? {} : { type }),
+    ...(cameras === undefined ? {} : { cameras }),
+    ...(imageSize === undefined ? {} : { imageSize }),
+    ...(environmentState === undefined ? {} : { environmentState }),
+  };
+}
+
+/** Opens every task's environment once: mistakes are found before anything runs or is written. */
+async function createWriter(
+  options: RecordOptions,
+  specs: readonly EnvironmentSpec[],
+  root: string,
+): Promise<LeRobotDatasetWriter> {
+  const descriptions = [];
+  for (const spec of specs) {
+    const environment = await makeEnvironment(spec);
+    descriptions.push(describe(environment));
+    environment.dispose();
+  }
+  const [first] = descriptions;
+  const picture = options.video === false ? 'image' : 'video';
+  const recorded = ({ dtype, shape, names }: EnvironmentFeature) => ({
+    dtype: dtype === 'uint8' ? picture : dtype,
+    shape,
+    names,
+  });
+  const observed = Object.entries(first!.observationFeatures).map(([key, feature]) => [
+    key,
+    recorded(feature),
+  ]);
+  return LeRobotDatasetWriter.create({
+    root,
+    fps: first!.fps,
+    robotType: first!.robotType,
+    features: { ...Object.fromEntries(observed), action: recorded(first!.actionFeature) },
+    ...(options.encoding === undefined ? {} : { video: options.encoding }),
+  });
+}
+
+async function save(writer: LeRobotDatasetWriter, demonstration: Demonstration): Promise<void> {
+  const { length, instruction, observations, actions } = demonstration;
+  const columns = Object.entries({ ...observations, action: actions });
+  for (let frame = 0; frame < length; frame++) {
+    const values = columns.map(([key, all]) => {
+      const width = all.length / length;
+      return [key, all.subarray(frame * width, (frame + 1) * width)] as const;
+    });
+    writer.addFrame({ ...Object.fromEntries(values), task: instruction } as Frame);
+  }
+  await writer.saveEpisode();
+}

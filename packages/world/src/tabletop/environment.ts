@@ -1,0 +1,220 @@
+import { CraftError } from '@craft-ft/torch/errors';
+import { RayCamera } from '../engine/camera.js';
+import { InverseKinematics } from '../engine/inverse-kinematics.js';
+import { Simulation } from '../engine/simulation.js';
+import type {
+  Environment,
+  EnvironmentFeature,
+  EnvironmentInfo,
+  Expert,
+  ExpertOptions,
+  Observation,
+  StepResult,
+} from '../environment.js';
+import { TABLETOP_CAMERAS, TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
+import { Random } from '../random.js';
+import { ARM_FEATURE_NAMES, ARM_JOINTS, ARM_SIZE, GRIPPER } from './arm.js';
+import { ENVIRONMENT_STATE_NAMES, environmentState } from './environment-state.js';
+import { WaypointExpert } from './expert.js';
+import { layOut } from './layout.js';
+import { TABLETOP_XML } from './scene.js';
+import { achievedTasks, TASKS } from './tasks.js';
+import { TabletopView } from './view.js';
+import { waypoints } from './waypoints.js';
+
+/** Options of {@link TabletopEnvironment.create}. */
+export interface TabletopOptions {
+  task: TabletopTask;
+  /** Cameras that are observed, as `observation.images.<name>`. Default none. */
+  cameras?: readonly TabletopCamera[];
+  /** Height and width of their pictures. Default [96, 96]. */
+  imageSize?: readonly [number, number];
+  /** Whether the things' poses are observed, as `observation.environment_state`. Default true. */
+  environmentState?: boolean;
+  /** Whether pictures have shadows; they take twice as long. Default false. */
+  shadows?: boolean;
+}
+
+/** Actions per second. */
+const FPS = 25;
+const PHYSICS_STEPS = 20;
+const RESET_STREAM = 0;
+const EXPERT_STREAM = 1;
+
+/**
+ * A 6-joint arm of the SO-101's proportions on a table with cubes, bins and a button.
+ *
+ * Observed: `observation.state` (joint positions: degrees, the gripper 0 closed to 100 open, as LeRobot's SO-101),
+ * `observation.environment_state` (where things are, see {@link ENVIRONMENT_STATE_NAMES}), `observation.images.<camera>`.
+ * Actions: the joints' targets in the same units, 25 a second over physics steps of 2 ms.
+ *
+ * @example
+ * ```ts
+ * const env = await TabletopEnvironment.create({ task: 'place-in-red-bin', cameras: ['top'] });
+ * let { observation } = env.reset(7);
+ * const expert = env.expert({ seed: 7 });
+ * for (let over = false; !over; ) {
+ *   const step = env.step(expert.act());
+ *   observation = step.observation;
+ *   over = step.terminated || step.truncated;
+ * }
+ * env.dispose();
+ * ```
+ */
+export class TabletopEnvironment implements Environment {
+  readonly fps = FPS;
+  readonly robotType = 'so101_tabletop';
+  readonly task: TabletopTask;
+  readonly instruction: string;
+  readonly maxSteps: number;
+  readonly observationFeatures: Readonly<Record<string, EnvironmentFeature>>;
+  readonly actionFeature: EnvironmentFeature = {
+    dtype: 'float32',
+    shape: [ARM_SIZE],
+    names: ARM_FEATURE_NAMES,
+  };
+  readonly #simulation: Simulation;
+  readonly #view: TabletopView;
+  readonly #cameras: ReadonlyMap<string, RayCamera>;
+  readonly #viewers = new Map<string, RayCamera>();
+  readonly #environmentState: boolean;
+  #kinematics: InverseKinematics | undefined;
+  /** Steps of the episode so far; null where none runs. */
+  #steps: number | null = null;
+
+  private constructor(simulation: Simulation, options: TabletopOptions) {
+    const { task, cameras = [], imageSize = [96, 96], environmentState = true, shadows = false } = options;
+    const [height, width] = imageSize;
+    this.task = task;
+    this.instruction = TASKS[task].instruction;
+    this.maxSteps = Math.round(TASKS[task].timeLimit * FPS);
+    this.#simulation = simulation;
+    this.#view = new TabletopView(simulation);
+    this.#environmentState = environmentState;
+    const made = cameras.map((name) => {
+      const key = `observation.images.${name}`;
+      return [key, new RayCamera(simulation, name, { width, height, shadows })] as const;
+    });
+    this.#cameras = new Map(made);
+    const numbers = (names: readonly string[]): EnvironmentFeature => ({
+      dtype: 'float32',
+      shape: [names.length],
+      names,
+    });
+    this.observationFeatures = {
+      'observation.state': numbers(ARM_FEATURE_NAMES),
+      ...(environmentState ? { 'observation.environment_state': numbers(ENVIRONMENT_STATE_NAMES) } : {}),
+      ...Object.fromEntries(
+        made.map(([key]): [string, EnvironmentFeature] => [
+          key,
+          { dtype: 'uint8', shape: [height, width, 3], names: ['height', 'width', 'channels'] },
+        ]),
+      ),
+    };
+  }
+
+  /** @throws CraftError `ENV_TASK`, `ENV_CAMERA` for a task or camera that there is not, `ENV_IMAGE_SIZE` */
+  static async create(options: TabletopOptions): Promise<TabletopEnvironment> {
+    if (!TABLETOP_TASKS.includes(options.task)) {
+      const known = TABLETOP_TASKS.join(', ');
+      throw new CraftError('ENV_TASK', `tabletop: there is no task "${options.task}"; there are ${known}`);
+    }
+    for (const camera of options.cameras ?? []) {
+      if (TABLETOP_CAMERAS.includes(camera)) continue;
+      const known = TABLETOP_CAMERAS.join(', ');
+      throw new CraftError('ENV_CAMERA', `tabletop: there is no camera "${camera}"; there are ${known}`);
+    }
+    const size = options.imageSize ?? [96, 96];
+    if (size.length !== 2 || !size.every((pixels) => Number.isInteger(pixels) && pixels > 0)) {
+      throw new CraftError(
+        'ENV_IMAGE_SIZE',
+        `tabletop: the image size must be a height and a width, whole numbers from 1 on, not [${size}]`,
+      );
+    }
+    return new TabletopEnvironment(await Simulation.create(TABLETOP_XML, 'tabletop'), options);
+  }
+
+  reset(seed: number): { observation: Observation; info: EnvironmentInfo } {
+    this.#simulation.resetState();
+    layOut(this.#view, TASKS[this.task].scene, new Random(seed, RESET_STREAM));
+    this.#simulation.forward();
+    this.#steps = 0;
+    return { observation: this.#observe(), info: this.#info() };
+  }
+
+  step(action: ArrayLike<number>): StepResult {
+    if (this.#steps === null) {
+      throw new CraftError('ENV_DONE', 'tabletop: no episode is running; call reset before step');
+    }
+    checkAction(action);
+    this.#view.command(action);
+    this.#simulation.step(PHYSICS_STEPS);
+    // Positions of bodies and sites follow the joints only in the next physics step.
+    this.#simulation.forward();
+    this.#steps++;
+    const info = this.#info();
+    const truncated = !info.success && this.#steps >= this.maxSteps;
+    const reward = info.success ? 1 : 0;
+    const observation = this.#observe();
+    if (info.success || truncated) this.#steps = null;
+    return { observation, reward, terminated: info.success, truncated, info };
+  }
+
+  /** Scene and state, for those who draw or study them; they change only through the environment. */
+  get simulation(): Simulation {
+    return this.#simulation;
+  }
+
+  /** The front camera's view. */
+  render(width: number, height: number): Uint8Array {
+    const key = `${width}x${height}`;
+    let camera = this.#viewers.get(key);
+    if (camera === undefined) {
+      camera = new RayCamera(this.#simulation, 'front', { width, height, shadows: true });
+      this.#viewers.set(key, camera);
+    }
+    return camera.render();
+  }
+
+  /** Inverse kinematics along waypoints. */
+  expert({ seed }: ExpertOptions): Expert {
+    const joints = ARM_JOINTS.slice(0, GRIPPER).map(({ name }) => name);
+    this.#kinematics ??= new InverseKinematics(this.#simulation, { joints, site: 'grasp' });
+    const way = waypoints(this.task, new Random(seed, EXPERT_STREAM));
+    return new WaypointExpert(this.#view, this.#kinematics, way, 1 / FPS);
+  }
+
+  dispose(): void {
+    this.#simulation.dispose();
+  }
+
+  #info(): EnvironmentInfo {
+    const achieved = achievedTasks(this.#view);
+    return { task: this.instruction, success: achieved.includes(this.task), achieved };
+  }
+
+  #observe(): Observation {
+    const pictures = [...this.#cameras].map(([key, camera]) => [key, camera.render()] as const);
+    return {
+      'observation.state': this.#view.state(),
+      ...(this.#environmentState ? { 'observation.environment_state': environmentState(this.#view) } : {}),
+      ...Object.fromEntries(pictures),
+    };
+  }
+}
+
+function checkAction(action: ArrayLike<number>): void {
+  if (action.length !== ARM_SIZE) {
+    throw new CraftError(
+      'ENV_ACTION',
+      `tabletop: the action has ${action.length} numbers; expected ${ARM_SIZE}: ${ARM_FEATURE_NAMES.join(', ')}`,
+    );
+  }
+  for (let joint = 0; joint < ARM_SIZE; joint++) {
+    if (Number.isFinite(action[joint])) continue;
+    throw new CraftError(
+      'ENV_ACTION',
+      `tabletop: ${ARM_FEATURE_NAMES[joint]} of the action is ${action[joint]}; expected a finite number`,
+    );
+  }
+}

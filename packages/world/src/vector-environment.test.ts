@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { makeEnvironment } from './make-environment.js';
+import { VectorEnvironment } from './vector-environment.js';
+
+const SPEC = { task: 'lift', cameras: ['top'], imageSize: [8, 8] as const };
+
+/** Three steps in five environments, the third of them left out in the second step. */
+async function play(workers: number) {
+  const environments = await VectorEnvironment.create(SPEC, 5, { workers });
+  try {
+    const starts = await environments.reset([1, 2, 3, 4, 5]);
+    const actions = starts.map(({ observation }) => observation['observation.state']!);
+    const seen: unknown[] = [starts];
+    for (const skipped of [null, 2, null])
+      seen.push(await environments.step(actions.map((action, i) => (i === skipped ? null : action))));
+    seen.push(await environments.render([4, 0], 6, 4));
+    return seen;
+  } finally {
+    await environments.close();
+  }
+}
+
+describe('VectorEnvironment', () => {
+  it('does the same on any number of threads, and as one environment alone', async () => {
+    const alone = await play(0);
+    expect(await play(2)).toEqual(alone);
+    expect((alone[2] as unknown[])[2]).toBeNull();
+    const environment = await makeEnvironment(SPEC);
+    expect(environment.reset(4)).toEqual((alone[0] as unknown[])[3]);
+    environment.dispose();
+  });
+
+  it('passes on the errors of its environments', async () => {
+    await expect(VectorEnvironment.create({ task: 'juggle' }, 2, { workers: 1 })).rejects.toMatchObject({
+      code: 'ENV_TASK',
+    });
+    const environments = await VectorEnvironment.create({ task: 'lift' }, 2, { workers: 1 });
+    await environments.reset([0, 1]);
+    await expect(environments.step([[0], [0]])).rejects.toMatchObject({ code: 'ENV_ACTION' });
+    await environments.close();
+    await expect(environments.reset([0, 1])).rejects.toMatchObject({ code: 'ENV_CLOSED' });
+  });
+});

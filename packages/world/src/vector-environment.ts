@@ -1,0 +1,127 @@
+import { availableParallelism } from 'node:os';
+import type { EnvironmentInfo, Observation, StepResult } from './environment.js';
+import type { EnvironmentSpec } from './make-environment.js';
+import type { EnvironmentDescription } from './workers/host.js';
+import { EnvironmentThreads } from './workers/pool.js';
+
+export interface VectorEnvironmentOptions {
+  /** Worker threads; 0: all in the calling thread. Default: one per core, at most one per environment. */
+  workers?: number;
+  /** Threads to use instead of new ones; they are then not closed. */
+  threads?: EnvironmentThreads;
+}
+
+/**
+ * Several environments of one kind, run side by side in worker threads. What an environment does depends on its seed and its
+ * actions only, not on its neighbours or the number of threads.
+ *
+ * @example
+ * ```ts
+ * const envs = await VectorEnvironment.create({ task: 'lift' }, 16);
+ * const starts = await envs.reset(Array.from({ length: 16 }, (_, i) => i));
+ * const steps = await envs.step(starts.map(({ observation }) => act(observation)));
+ * await envs.close();
+ * ```
+ */
+export class VectorEnvironment {
+  readonly description: EnvironmentDescription;
+  readonly count: number;
+  readonly #threads: EnvironmentThreads;
+  readonly #owned: boolean;
+
+  private constructor(
+    description: EnvironmentDescription,
+    count: number,
+    threads: EnvironmentThreads,
+    owned: boolean,
+  ) {
+    this.description = description;
+    this.count = count;
+    this.#threads = threads;
+    this.#owned = owned;
+  }
+
+  /** @throws CraftError as `makeEnvironment` */
+  static async create(
+    spec: EnvironmentSpec,
+    count: number,
+    options: VectorEnvironmentOptions = {},
+  ): Promise<VectorEnvironment> {
+    const workers = Math.min(options.workers ?? availableParallelism(), count);
+    const threads = options.threads ?? new EnvironmentThreads(workers);
+    const owned = options.threads === undefined;
+    try {
+      const opened = Array.from({ length: count }, (_, slot) =>
+        threads.call(slot % threads.count, 'open', slot, spec),
+      );
+      const [description] = await Promise.all(opened);
+      return new VectorEnvironment(description!, count, threads, owned);
+    } catch (error) {
+      if (owned) await threads.close();
+      throw error;
+    }
+  }
+
+  /** Begins an episode in the first `seeds.length` environments. */
+  async reset(seeds: readonly number[]): Promise<{ observation: Observation; info: EnvironmentInfo }[]> {
+    const shares = this.#shares(seeds, (seed, slot) => [slot, seed] as const);
+    const results = await this.#all(
+      shares.map((share, thread) => () => this.#threads.call(thread, 'reset', share)),
+    );
+    return seeds.map(
+      (_, slot) => results[slot % this.#threads.count]![Math.floor(slot / this.#threads.count)]!,
+    );
+  }
+
+  /** One step in every environment that has an action; null for those that have none (whose episode is over). */
+  async step(actions: readonly (ArrayLike<number> | null)[]): Promise<(StepResult | null)[]> {
+    const shares = this.#shares(actions, (action, slot) =>
+      action === null ? null : ([slot, action] as const),
+    );
+    const results = await this.#all(
+      shares.map(
+        (share, thread) => () => (share.length === 0 ? [] : this.#threads.call(thread, 'step', share)),
+      ),
+    );
+    const queues = results.map((steps) => [...steps]);
+    return actions.map((action, slot) => (action === null ? null : queues[slot % queues.length]!.shift()!));
+  }
+
+  /** Pictures for people of some environments, by their numbers. */
+  async render(slots: readonly number[], width: number, height: number): Promise<Uint8Array[]> {
+    const shares = Array.from({ length: this.#threads.count }, (_, thread) =>
+      slots.filter((slot) => slot % this.#threads.count === thread),
+    );
+    const results = await this.#all(
+      shares.map(
+        (share, thread) => () =>
+          share.length === 0 ? [] : this.#threads.call(thread, 'render', share, width, height),
+      ),
+    );
+    const queues = results.map((pictures) => [...pictures]);
+    return slots.map((slot) => queues[slot % queues.length]!.shift()!);
+  }
+
+  /** Frees the environments. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#owned) await this.#threads.close();
+  }
+
+  #shares<T, S>(values: readonly T[], of: (value: T, slot: number) => S | null): S[][] {
+    const shares: S[][] = Array.from({ length: this.#threads.count }, () => []);
+    values.forEach((value, slot) => {
+      const entry = of(value, slot);
+      if (entry !== null) shares[slot % shares.length]!.push(entry);
+    });
+    return shares;
+  }
+
+  /** All calls at once; none is still running when one's error is thrown. */
+  async #all<T>(calls: readonly (() => T | Promise<T>)[]): Promise<T[]> {
+    const settled = await Promise.allSettled(calls.map(async (call) => call()));
+    return settled.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  }
+}

@@ -1,0 +1,156 @@
+import { basename } from 'node:path';
+import { FrameLoader, LeRobotDataset, LeRobotDatasetMetadata, subsetIndex } from '@craft-ft/lerobot';
+import { CraftError } from '@craft-ft/torch/errors';
+import { Simulation } from '../engine/simulation.js';
+import { INSTRUCTIONS, TABLETOP_TASKS } from '../names.js';
+import { ARM_SIZE } from '../tabletop/arm.js';
+import { ENVIRONMENT_STATE_NAMES } from '../tabletop/environment-state.js';
+import { TABLETOP_XML } from '../tabletop/scene.js';
+import { TabletopView } from '../tabletop/view.js';
+import { placeRecorded } from './place-recorded.js';
+import {
+  captureFrame,
+  type EpisodeRequest,
+  type Picture,
+  type ViewEpisode,
+  type ViewSource,
+} from './view-episode.js';
+
+const STATE = 'observation.state';
+const THINGS = 'observation.environment_state';
+const ROBOT = 'so101_tabletop';
+
+interface OpenEpisode {
+  index: number;
+  dataset: LeRobotDataset;
+  loader: FrameLoader | null;
+}
+
+/**
+ * Recorded episodes: the arm where `observation.state` says, the things where `observation.environment_state` says, if it is there,
+ * and the recorded pictures. Nothing is simulated.
+ *
+ * @param root folder of a LeRobot dataset
+ * @throws CraftError `DATASET_…`, `VIEW_DATASET` where the recorded robot is another one
+ */
+export async function datasetSource(root: string): Promise<ViewSource> {
+  const metadata = await LeRobotDatasetMetadata.load(root, { onWarning: () => {} });
+  const width = metadata.features[STATE]?.shape[0];
+  if (width !== ARM_SIZE) {
+    const found = width === undefined ? `no "${STATE}"` : `${width} numbers in "${STATE}"`;
+    throw new CraftError(
+      'VIEW_DATASET',
+      `${root}: the dataset has ${found}; expected the ${ARM_SIZE} joints of an SO-101, as craft world record writes them`,
+    );
+  }
+  return new DatasetSource(metadata, await Simulation.create(TABLETOP_XML, 'tabletop'));
+}
+
+class DatasetSource implements ViewSource {
+  readonly name = 'dataset';
+  readonly label: string;
+  readonly episodes: number;
+  readonly #metadata: LeRobotDatasetMetadata;
+  readonly #simulation: Simulation;
+  readonly #view: TabletopView;
+  readonly #cameras: readonly string[];
+  #open: OpenEpisode | null = null;
+
+  constructor(metadata: LeRobotDatasetMetadata, simulation: Simulation) {
+    const features = Object.entries(metadata.features);
+    this.label = `Recording ${basename(metadata.root)}`;
+    this.episodes = metadata.episodes.length;
+    this.#metadata = metadata;
+    this.#simulation = simulation;
+    this.#view = new TabletopView(simulation);
+    this.#cameras = features
+      .filter(([, { dtype }]) => dtype === 'video' || dtype === 'image')
+      .map(([key]) => key);
+  }
+
+  async load({ episode }: EpisodeRequest): Promise<ViewEpisode> {
+    const { dataset, loader } = await this.#episode(episode);
+    const { columns, tasks } = dataset.batch(
+      Array.from({ length: dataset.length }, (_, frame) => subsetIndex(frame)),
+    );
+    const row = (key: string, width: number, frame: number): number[] | null => {
+      const column = columns[key];
+      if (column === undefined) return null;
+      return Array.from({ length: width }, (_, i) => Number(column.data[frame * width + i]));
+    };
+    const frames = tasks.map((_, frame) => {
+      const things = row(THINGS, ENVIRONMENT_STATE_NAMES.length, frame);
+      placeRecorded(this.#view, { state: row(STATE, ARM_SIZE, frame)!, things });
+      const action = row('action', ARM_SIZE, frame);
+      if (action !== null) this.#view.command(action);
+      return captureFrame(this.#simulation);
+    });
+    const [instruction = ''] = tasks;
+    return {
+      task: TABLETOP_TASKS.find((task) => INSTRUCTIONS[task] === instruction) ?? null,
+      instruction,
+      fps: dataset.fps,
+      success: null,
+      mocap: Array.from(this.#simulation.data.mocap_pos as Float64Array),
+      frames,
+      recorded: loader === null ? [] : [...this.#cameras],
+      note: this.#note(loader !== null),
+    };
+  }
+
+  async picture(episode: number, frame: number, camera: string): Promise<Picture> {
+    const { dataset, loader } = await this.#episode(episode);
+    const known = this.#cameras.includes(camera) && frame < dataset.length;
+    if (loader === null || !known) {
+      const where = `${this.#metadata.root}, episode ${episode}`;
+      throw new CraftError('VIEW_PICTURE', `${where}: there is no picture of "${camera}" at frame ${frame}`);
+    }
+    return (await loader.load([subsetIndex(frame)]))[camera]!;
+  }
+
+  async close(): Promise<void> {
+    await this.#open?.loader?.close();
+    this.#simulation.dispose();
+  }
+
+  /** One episode is open at a time. @throws CraftError `DATASET_EPISODES` where there is no such episode */
+  async #episode(index: number): Promise<OpenEpisode> {
+    if (this.#open?.index === index) return this.#open;
+    this.#metadata.episode(index);
+    const { root, fps } = this.#metadata;
+    const keys = [STATE, ...[THINGS, 'action'].filter((key) => this.#has(key))];
+    const dataset = await LeRobotDataset.open({ root, episodes: [index], keys, onWarning: () => {} });
+    const loader = this.#openPictures(dataset, fps);
+    await this.#open?.loader?.close();
+    this.#open = { index, dataset, loader };
+    return this.#open;
+  }
+
+  /** null where there are none: a dataset is often copied without its videos. */
+  #openPictures(dataset: LeRobotDataset, fps: number): FrameLoader | null {
+    const cameras = this.#cameras;
+    if (cameras.length === 0) return null;
+    try {
+      return new FrameLoader(dataset, { cameras, numWorkers: 0, toleranceS: 0.5 / fps });
+    } catch (error) {
+      if (error instanceof CraftError && error.code === 'VIDEO_MISSING') return null;
+      throw error;
+    }
+  }
+
+  /** Whether the dataset has that key as the tabletop writes it. */
+  #has(key: string): boolean {
+    const expected = key === THINGS ? ENVIRONMENT_STATE_NAMES.length : ARM_SIZE;
+    return this.#metadata.features[key]?.shape[0] === expected;
+  }
+
+  #note(pictures: boolean): string | null {
+    const { robotType } = this.#metadata;
+    const notes: string[] = [];
+    if (robotType !== ROBOT)
+      notes.push(`recorded on ${robotType ?? 'an unnamed robot'}: units are taken for degrees`);
+    if (!this.#has(THINGS)) notes.push('the dataset does not say where things are: only the arm moves');
+    if (this.#cameras.length > 0 && !pictures) notes.push('its videos are not here');
+    return notes.length === 0 ? null : notes.join('; ');
+  }
+}
