@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CraftStrategy, craftConfigSchema } from '@craft-ft/craft';
+import { CraftStrategy, craftConfigSchema, createAnchorDataLoader } from '@craft-ft/craft';
 import {
   BaselineStrategy,
   LeRobotDatasetWriter,
@@ -77,8 +77,12 @@ const craft = craftConfigSchema.parse({
   epsilon_mode: 'relative',
   epsilon_start: 1,
   epsilon_end: 1,
-  lambda_lr: 0.1,
 });
+
+/** Batches of another dataset than the run's own, ready for its policy; closed with the run. */
+async function batchesOf(choice, { policy, processors, keep }, batchSize, seed) {
+  return keep(await createAnchorDataLoader({ datasets: [{ choice }], policy, processors, batchSize, seed }));
+}
 
 /** Mean loss of a policy over some batches, without learning. */
 function meanLoss(policy, stream) {
@@ -111,8 +115,8 @@ async function run(title, name, dataset, policy, method) {
   let onLeft;
   const prepared = await prepareTraining(config, {
     makeStrategy: async (context) => {
-      onRight = await context.openStream(right, 64, 7);
-      onLeft = await context.openStream(left, 64, 7);
+      onRight = await batchesOf(right, context, 64, 7);
+      onLeft = await batchesOf(left, context, 64, 7);
       return method(context);
     },
   });
@@ -121,14 +125,14 @@ async function run(title, name, dataset, policy, method) {
   console.log(
     `${title.padEnd(20)} loss on right ${meanLoss(trained, onRight)}, on left ${meanLoss(trained, onLeft)}`,
   );
-  for (const line of prepared.strategy.summary()) console.log(`  ${line}`);
+  for (const line of await prepared.strategy.summary()) console.log(`  ${line}`);
   return checkpoint;
 }
 
 const plain = async ({ policy, optimization }) => new BaselineStrategy(policy, optimization);
 
 async function constrained(context) {
-  const anchors = await context.openStream(right, craft.anchor_batch_size, 11);
+  const anchors = await batchesOf(right, context, craft.anchor_batch_size, 11);
   return new CraftStrategy({ ...context, anchors, config: craft, steps: context.config.steps });
 }
 

@@ -1,4 +1,4 @@
-import { SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/lerobot';
+import { Pi0FastPolicy, SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/lerobot';
 import { commaList } from './comma-list.js';
 import type { EvaluationConfig } from './evaluation-config.js';
 
@@ -24,6 +24,7 @@ export async function evaluateDuringTraining(
   } finally {
     environment.dispose();
   }
+  if (policy instanceof Pi0FastPolicy) processors.follow(policy);
   return {
     freq,
     evaluate: async () => {

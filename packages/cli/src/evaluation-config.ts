@@ -14,7 +14,9 @@ export const evaluationFields = {
   env: z
     .discriminatedUnion('type', [
       z.strictObject({
-        type: z.literal('tabletop').describe('an arm at a table with cubes, bins and a button, in simulation'),
+        type: z
+          .literal('tabletop')
+          .describe('an arm at a table with cubes, bins and a button, in simulation'),
         task: z
           .string()
           .describe(`Tasks, separated by commas, the old and the new one: ${TABLETOP_TASKS.join(', ')}.`),

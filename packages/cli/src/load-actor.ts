@@ -9,12 +9,14 @@ import type { Output } from './main.js';
  * @param wanted where it runs; null: as its configuration says
  */
 export async function loadActor(path: string, wanted: string | null, output: Output): Promise<Actor> {
-  const { fetchPolicyTokenizers, loadPolicy, loadProcessors, resolveDevice } = await import(
+  const { fetchPolicyTokenizers, loadPolicy, loadProcessors, Pi0FastPolicy, resolveDevice } = await import(
     '@craft-ft/lerobot'
   );
   const { dir, config } = readPolicyConfig(path);
   const device = resolveDevice(wanted ?? config.device);
   await fetchPolicyTokenizers(config, (line) => output.err(`craft: warning: ${line}\n`));
   const policy = loadPolicy(dir, config).to({ device });
-  return { policy: policy.eval(), processors: loadProcessors(dir, config, { device }) };
+  const processors = loadProcessors(dir, config, { device });
+  if (policy instanceof Pi0FastPolicy) processors.follow(policy);
+  return { policy: policy.eval(), processors };
 }

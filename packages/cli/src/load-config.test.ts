@@ -38,15 +38,15 @@ test('a typical LeRobot command line', () => {
     '--policy.push_to_hub=false',
     '--policy.repo_id=me/my_policy',
     '--eval_freq=20000',
+    '--dataset.video_backend=pyav',
   ]);
   expect(config).toMatchObject({
     job_name: 'act_so101',
     policy: { device: 'cuda', repo_id: 'me/my_policy' },
   });
   expect(resumeFrom).toBeNull();
-  expect(ignored).toEqual([
-    'eval_freq=20000 (evaluation in a simulator is not available during training yet)',
-  ]);
+  expect(config).toMatchObject({ env: null, eval_freq: 20_000 });
+  expect(ignored).toEqual(['dataset.video_backend=pyav (cameras are decoded by one built-in decoder)']);
 });
 
 test("the document's dry run, with either policy", () => {

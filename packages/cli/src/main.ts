@@ -61,7 +61,7 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     load: async () => (await import('./commands/push.js')).pushCommand,
   },
   quickstart: {
-    about: 'make a small dataset and train on it, to see everything work',
+    about: 'forgetting and what helps against it, shown in a simulated world in some minutes',
     load: async () => (await import('./commands/quickstart.js')).quickstartCommand,
   },
   info: {
@@ -105,7 +105,7 @@ async function dispatch([name, ...rest]: readonly string[], output: Output): Pro
   }
   const { about, load } = COMMANDS[name]!;
   const wantsHelp = rest.includes('--help') || rest.includes('-h');
-  if (wantsHelp && (name === 'quickstart' || name === 'info')) {
+  if (wantsHelp && name === 'info') {
     output.out(`Usage: craft ${name}\n\n${about}\n`);
     return 0;
   }

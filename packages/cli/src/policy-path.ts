@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { findPolicyDir } from '@craft-ft/lerobot/configs';
 import type { Output } from './main.js';
 
-const FLAGS = ['--policy.path', '--baseline.path'];
+const FLAGS = ['--policy.path', '--policy.pretrained_path', '--baseline.path'];
 
 /**
- * Replaces the name of a policy on the Hub by the folder it is downloaded to: `--policy.path=user/name`, or in two words, where no
+ * Replaces the name of a policy on the Hub by the folder it is downloaded to: `--policy.path=user/name` (or
+ * `--policy.pretrained_path`, the weights of a new policy), or in two words, where no
  * such folder is here. Where the policy is a LoRA adapter, the policy it belongs to is brought too.
  */
 export async function withLocalPolicy(argv: readonly string[], output: Output): Promise<string[]> {

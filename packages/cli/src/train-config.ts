@@ -7,7 +7,7 @@ import {
   validateTrain,
 } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
-import { evaluationFields, EVALUATION_FLAGS_NOT_YET, validateEvaluation } from './evaluation-config.js';
+import { EVALUATION_FLAGS_NOT_YET, evaluationFields, validateEvaluation } from './evaluation-config.js';
 import type { FlagTable } from './flags.js';
 
 /** Configuration of `craft train`: LeRobot's training fields, those of evaluation and, under `craft`, those of the method. */
@@ -22,7 +22,11 @@ export type CraftTrainConfig = z.infer<typeof craftTrainConfigSchema>;
 
 export const craftTrainSpec: ConfigSpec<CraftTrainConfig> = {
   schema: craftTrainConfigSchema,
-  validate: (config) => [...validateTrain(config), ...validateEvaluation(config), ...validateCraft(config.craft)],
+  validate: (config) => [
+    ...validateTrain(config),
+    ...validateEvaluation(config),
+    ...validateCraft(config.craft),
+  ],
   notYet: [...LEROBOT_FLAGS_NOT_YET, ...EVALUATION_FLAGS_NOT_YET, ...CRAFT_FLAGS_NOT_YET],
 };
 

@@ -18,7 +18,8 @@ export const controlFields = {
   lambda_controller: lambdaControllerSchema
     .default('gradient')
     .describe(
-      'How λ follows e = L_retain - ε. gradient: dual ascent, λ <- λ + lambda_lr e, which swings when L_retain answers late. ' +
+      'How λ follows the violation e = L_retain - ε (as a share of the starting loss where ε is relative to it). gradient: dual ' +
+        'ascent, λ <- λ + lambda_lr e, which swings when L_retain answers late. ' +
         'pid: λ = lambda_kp e + lambda_ki Σe + lambda_kd (rise of L_retain) reacts to the violation at once and damps the ' +
         'swings (Stooke et al., 2020).',
     ),
@@ -35,16 +36,17 @@ export const controlFields = {
     .min(0)
     .default(0.01)
     .describe(
-      'Step size of λ: λ <- clip(λ + lambda_lr * (L_retain - ε), 0, lambda_max). Typical: 0.001 to 0.1; too large makes ' +
-        'λ swing between its bounds, too small makes it come too late. λ moves only every retention_freq steps. 0: λ ' +
-        'stays at initial_lambda.',
+      'Step size of λ: λ <- clip(λ + lambda_lr * e, 0, lambda_max) with the violation e = L_retain - ε, divided by the starting ' +
+        'loss and at most 1 where ε is relative to it, so that one value fits losses of any scale. Typical: 0.01 to 0.1; with an ' +
+        'absolute ε that divided by ε. Too large makes λ swing between its bounds, too small makes it come too late. λ moves only every ' +
+        'retention_freq steps. 0: λ stays at initial_lambda.',
     ),
   lambda_kp: z
     .number()
     .min(0)
     .default(1)
     .describe(
-      'pid: weight of the violation itself. Typical: 0.1 to 10, in λ per unit of loss: what λ should be while e is 1.',
+      'pid: weight of the violation itself. Typical: 0.1 to 10, what λ should be while the violation e is 1.',
     ),
   lambda_ki: z
     .number()
@@ -113,8 +115,8 @@ export const controlFields = {
     .default('auto')
     .describe(
       'absolute: ε is a loss. relative: ε(t) multiplies the retention loss measured on the anchors before the first step, so that ' +
-        '1.1 means at most 10 % worse; recommended when the scale of the loss is not known, and only for one that starts above ' +
-        '0. auto: absolute where epsilon_start or epsilon_end is given.',
+        '1.1 means at most 10 % worse, and λ follows violations as shares of that loss; recommended when the scale of the loss is ' +
+        'not known, and only for one that starts above 0. auto: absolute where epsilon_start or epsilon_end is given.',
     ),
 };
 

@@ -35,6 +35,20 @@ describe('DualState', () => {
     }
   });
 
+  test('a relative ε makes λ follow the violation as a share of the starting loss, whatever its scale', () => {
+    const how: DualSettings = { ...settings, epsilon_mode: 'relative', epsilon_schedule: 'constant' };
+    for (const scale of [1, 0.01]) {
+      const start = DualState.initial(1).withBaseline(scale);
+      expect(start.update(0, 1.5 * scale, how).lambda).toBeCloseTo(1.15, 12);
+      const pid = start.update(0, 1.5 * scale, { ...how, lambda_controller: 'pid' });
+      expect(pid.lambda).toBeCloseTo(1.65, 12);
+      expect(pid.epsilon).toBeCloseTo(scale, 12);
+      // More than twice the starting loss counts as twice: what a burst adds is paid back as fast.
+      expect(start.update(0, 50 * scale, how).lambda).toBeCloseTo(1.3, 12);
+      expect(() => start.update(0, Number.NaN, how)).toThrow('NaN');
+    }
+  });
+
   test('a run that was saved and loaded goes on with the very same numbers', () => {
     const loss = fc.double({ min: 0, max: 5, noNaN: true });
     fc.assert(

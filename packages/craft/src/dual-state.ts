@@ -116,8 +116,16 @@ export class DualState implements DualStateJson {
    */
   update(step: number, retentionLoss: number, settings: DualSettings): DualState {
     const epsilon = this.epsilonAt(step, settings);
-    const { lambda, memory } = this.#control(retentionLoss, epsilon, settings);
+    const { lambda, memory } = this.#control(...this.#measured(retentionLoss, epsilon, settings), settings);
     return new DualState(lambda, epsilon, this.updates + 1, this.baselineLoss, memory);
+  }
+
+  // A relative ε makes the constraint L / L₀ ≤ ε(t): λ follows it without knowing the scale of the loss. A violation of more than L₀
+  // counts as L₀: λ then rises no faster than it can fall, and a short burst of many times L₀ does not leave it at its bound for good.
+  #measured(loss: number, epsilon: number, settings: DualSettings): [loss: number, epsilon: number] {
+    if (resolveEpsilon(settings).mode === 'absolute') return [loss, epsilon];
+    const unit = this.baselineLoss!;
+    return [Math.min(loss / unit, epsilon / unit + 1), epsilon / unit];
   }
 
   #control(loss: number, epsilon: number, settings: DualSettings): { lambda: number; memory: PidMemory } {

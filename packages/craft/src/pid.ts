@@ -16,7 +16,7 @@ export interface PidGains {
 export interface PidMemory {
   /** The integral part of λ itself, within [0, lambda_max]. */
   integral: number;
-  /** Moving average of L_retain; null before the first update. */
+  /** Moving average of L_retain, in the units of the violation; null before the first update. */
   smoothed: number | null;
 }
 
@@ -38,7 +38,7 @@ export interface PidMemory {
  * ```ts
  * const gains = { kp: 1, ki: 0.5, kd: 0, smoothing: 0 };
  * const { lambda } = pidLambda({ integral: 1, smoothed: null }, 1.5, 1, gains, 10);
-lambda; // 1.75
+ * lambda; // 1.75
  * ```
  */
 export function pidLambda(

@@ -32,6 +32,7 @@ import { formatHistory, parseHistory, type RetentionRecord } from './lambda-hist
 import { type CraftReport, craftReport, reportLines } from './report.js';
 import { makeObjective } from './retention/make-objective.js';
 import type { RetentionObjective } from './retention/objective.js';
+import { scaleWarnings } from './scale-warnings.js';
 import { combine, projectOnly } from './surgery/combine.js';
 import { combineGroups, type GroupedCombination, surgeryGroups } from './surgery/granularity.js';
 import { TaskLosses } from './task-losses.js';
@@ -61,9 +62,6 @@ const CALIBRATION_BATCHES = 4;
 
 /** Of dropout and noise while the retention loss is measured. */
 const MEASURE_SEED = 1;
-
-/** An absolute ε further from the retention loss than this factor is probably a mistake. */
-const FAR = 5;
 
 /**
  * CRaFT's step: task gradient and retention gradient into two flat buffers, surgery on their three inner products, and an update with
@@ -127,17 +125,9 @@ export class CraftStrategy implements UpdateStrategy {
     await this.#calibrate();
     const start = requireFinite(await this.#measure(), 'retention loss before the first step');
     this.#startLoss = start;
-    const { mode, start: epsilon } = resolveEpsilon(this.#parts.config);
-    if (mode === 'relative') this.#dual = this.#dual.withBaseline(start);
-    const lines = [`retention loss on the anchors before the first step: ${start.toFixed(4)}`];
-    // An absolute ε is easily on another scale than the loss it bounds: λ then runs to a bound and stays there.
-    if (mode === 'absolute' && start > 0 && (start > FAR * epsilon || epsilon > FAR * start)) {
-      const remedy = '--craft.epsilon_mode=relative measures it against that loss';
-      lines.push(
-        `warning: craft.epsilon_start=${epsilon} is on another scale than the retention loss; ${remedy}`,
-      );
-    }
-    return lines;
+    if (resolveEpsilon(this.#parts.config).mode === 'relative') this.#dual = this.#dual.withBaseline(start);
+    const line = `retention loss on the anchors before the first step: ${start.toFixed(4)}`;
+    return [line, ...scaleWarnings(this.#parts.config, start)];
   }
 
   async ready(step: number): Promise<void> {

@@ -103,9 +103,8 @@ async function judgePolicy(
   }
   await lerobot.fetchTokenizer(config.text_tokenizer_name);
   const tokenizer = lerobot.TextTokenizer.loadSync(config.text_tokenizer_name);
-  const policy = lerobot
-    .loadPolicy(dir, config)
-    .to({ device: lerobot.resolveDevice(device ?? config.device) });
+  const where = lerobot.resolveDevice(device ?? config.device);
+  const policy = lerobot.loadPolicy(dir, config).to({ device: where });
   const answers: McqAnswer[] = [];
   for (const question of questions) {
     const scores = await lerobot.scoreQuestion(policy as Pi0FastPolicy, tokenizer, question, prompt);

@@ -49,6 +49,7 @@ async function* batches(
     const current = await next;
     next = load(start + batchSize);
     yield current;
+    loader?.release(current.frames);
   }
 }
 

@@ -8,7 +8,7 @@ import { filesOf, makeTask, testFolder } from '../../../lerobot/test/training.js
 import { localDataset, makeTeacher, type Teacher, TINY_ACT } from '../../test/anchors.js';
 import { extractFeatures } from '../features.js';
 import { type BuildAnchorOptions, buildAnchorCache } from './build.js';
-import { AnchorCache } from './cache.js';
+import { AnchorCacheDataset } from './cache.js';
 import type { AnchorKind } from './config.js';
 import { createAnchorDataLoader } from './loader.js';
 
@@ -93,7 +93,7 @@ test('the reader gives what the writer was told, for every kind', async () => {
   );
   await loader.close();
   // The second moment is that of the stored features.
-  using cache = AnchorCache.open(join(root, 'all'));
+  using cache = AnchorCacheDataset.open(join(root, 'all'));
   scope(() => {
     const { tensors } = cache.read(Array.from({ length: 20 }, (_, i) => i));
     const moment = tensors['anchor.hidden']!.square().mean([0, 3]).tolist() as number[][];
@@ -209,8 +209,8 @@ test('building draws no random numbers and leaves a float16 cache of half the si
   await build('half', { dtype: 'float16', kinds: ['hidden'] });
   await build('full', { dtype: 'float32', kinds: ['hidden'] });
   expect(values(getRngState())).toEqual(before);
-  using half = AnchorCache.open(join(root, 'half'));
-  using full = AnchorCache.open(join(root, 'full'));
+  using half = AnchorCacheDataset.open(join(root, 'half'));
+  using full = AnchorCacheDataset.open(join(root, 'full'));
   expect(half.metadata.tensors['anchor.hidden']!.dtype).toBe('F16');
   expect(half.metadata.tensors.action).toBeUndefined();
   scope(() => {
@@ -290,7 +290,7 @@ test('missing, damaged and foreign caches are errors that name the file', async 
   // Bits that flipped are found by their hash.
   bytes[bytes.length - 1]! ^= 1;
   writeFileSync(file, bytes);
-  using cache = AnchorCache.open(join(root, 'broken'));
+  using cache = AnchorCacheDataset.open(join(root, 'broken'));
   expect(cache.verify()).toEqual(['shard_00001.safetensors']);
   const metadata = join(root, 'broken', 'metadata.json');
   const text = readFileSync(metadata, 'utf8');

@@ -21,12 +21,12 @@ export interface StoredSamples {
  *
  * @example
  * ```ts
- * using cache = AnchorCache.open('anchors/kitchen');
+ * using cache = AnchorCacheDataset.open('anchors/kitchen');
  * const { tensors, tasks } = cache.read([0, 17, 4]);
  * tensors['anchor.hidden']?.shape; // [3, n_layers, n_poolings, H]
  * ```
  */
-export class AnchorCache implements Disposable {
+export class AnchorCacheDataset implements Disposable {
   readonly #files = new Map<number, ReturnType<typeof openShard>>();
 
   private constructor(
@@ -38,7 +38,7 @@ export class AnchorCache implements Disposable {
    * @throws CraftError as `readAnchorMetadata`; `ANCHOR_SHARD_MISSING`, `ANCHOR_SHARD_INVALID` naming the first shard that is not as
    * the metadata says
    */
-  static open(dir: string): AnchorCache {
+  static open(dir: string): AnchorCacheDataset {
     const metadata = readAnchorMetadata(dir);
     const { shards, shard_size: size } = metadata;
     for (const [i, { file, count }] of shards.entries()) {
@@ -49,7 +49,7 @@ export class AnchorCache implements Disposable {
       }
       checkShard(dir, file, count, metadata.tensors);
     }
-    return new AnchorCache(dir, metadata);
+    return new AnchorCacheDataset(dir, metadata);
   }
 
   get length(): number {

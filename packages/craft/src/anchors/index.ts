@@ -1,5 +1,5 @@
 export { type BuildAnchorOptions, buildAnchorCache } from './build.js';
-export { AnchorCache, type StoredSamples } from './cache.js';
+export { AnchorCacheDataset, type StoredSamples } from './cache.js';
 export { type AnchorKind, type AnchorSelection, anchorKindSchema, anchorSelectionSchema } from './config.js';
 export { type ImportAnchorOptions, importAnchorCache } from './import/import.js';
 export { type AnchorCacheInfo, anchorCacheInfo } from './info.js';

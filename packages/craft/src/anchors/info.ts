@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { AnchorCache } from './cache.js';
+import { AnchorCacheDataset } from './cache.js';
 import type { AnchorCacheMetadata } from './metadata.js';
 
 /** What `craft anchors info` says about a cache. */
@@ -42,10 +42,10 @@ export interface AnchorCacheInfo {
  * Describes an anchor cache.
  *
  * @param options.verify read everything and compare it with the hashes in the metadata. Default false
- * @throws CraftError as `AnchorCache.open`
+ * @throws CraftError as `AnchorCacheDataset.open`
  */
 export function anchorCacheInfo(dir: string, options: { verify?: boolean } = {}): AnchorCacheInfo {
-  using cache = AnchorCache.open(dir);
+  using cache = AnchorCacheDataset.open(dir);
   const { metadata } = cache;
   const tasks = Object.fromEntries(metadata.tasks.map((task) => [task, 0]));
   for (const index of metadata.task_index) tasks[metadata.tasks[index]!]!++;

@@ -10,7 +10,7 @@ import {
 } from '@craft-ft/lerobot';
 import { CraftError, noGrad, scope, type Tensor, tensor as torchTensor } from '@craft-ft/torch';
 import { extractFeatures } from '../features.js';
-import { AnchorCache } from './cache.js';
+import { AnchorCacheDataset } from './cache.js';
 import { fromStored } from './inputs.js';
 import type { AnchorCacheMetadata } from './metadata.js';
 import { type AnchorNeeds, checkNeeds, type FeaturePlace, TARGETS } from './needs.js';
@@ -121,7 +121,7 @@ class CachedAnchors implements AnchorLoader {
   readonly #cameras: readonly string[];
 
   private constructor(
-    private readonly cache: AnchorCache,
+    private readonly cache: AnchorCacheDataset,
     private readonly sampler: FrameSampler,
     private readonly needs: AnchorNeeds,
     private readonly features: FeaturePlace | null,
@@ -143,7 +143,7 @@ class CachedAnchors implements AnchorLoader {
 
   static open(dir: string, needs: AnchorNeeds, options: AnchorLoaderOptions): CachedAnchors {
     const { policy, processors, seed, select = {}, balanceTasks } = options;
-    const cache = AnchorCache.open(dir);
+    const cache = AnchorCacheDataset.open(dir);
     try {
       const features = checkNeeds(cache, needs, policy.config, processors);
       const { table } = cache;

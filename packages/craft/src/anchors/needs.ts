@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { PolicyConfig, PolicyProcessors } from '@craft-ft/lerobot';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { FeatureSpec } from '../features.js';
-import type { AnchorCache } from './cache.js';
+import type { AnchorCacheDataset } from './cache.js';
 import type { AnchorKind } from './config.js';
 import type { AnchorCacheMetadata } from './metadata.js';
 import { processorHashes } from './processor-hash.js';
@@ -35,7 +35,7 @@ export interface FeaturePlace {
  * @throws CraftError `ANCHOR_KIND`, `ANCHOR_FEATURES`, `ANCHOR_STALE`, `ANCHOR_GEOMETRY`, each saying what to build anew
  */
 export function checkNeeds(
-  cache: AnchorCache,
+  cache: AnchorCacheDataset,
   needs: AnchorNeeds,
   config: PolicyConfig,
   processors: PolicyProcessors,

@@ -8,7 +8,7 @@ import { testFolder } from '../../../lerobot/test/training.js';
 import { localDataset, makeTeacher, type Teacher } from '../../test/anchors.js';
 import { extractFeatures } from '../features.js';
 import { buildAnchorCache } from './build.js';
-import { AnchorCache } from './cache.js';
+import { AnchorCacheDataset } from './cache.js';
 import { createAnchorDataLoader } from './loader.js';
 
 let root = '';
@@ -133,6 +133,6 @@ test('an imported cache gives batches the policy takes, processors aside', async
     }),
   );
   await loader.close();
-  using cache = AnchorCache.open(join(root, 'imported'));
+  using cache = AnchorCacheDataset.open(join(root, 'imported'));
   expect(cache.metadata.preprocessed).toBe(true);
 });

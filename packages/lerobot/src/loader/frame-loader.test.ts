@@ -55,6 +55,25 @@ beforeAll(async () => {
   several.finalize();
 });
 
+test('memory that was given back is used again', async () => {
+  const dataset = await open(together);
+  const loader = new FrameLoader(dataset, { cameras: [CAMERA], numWorkers: 1 });
+  try {
+    const expected = await decodeInOrder(together);
+    const first = await loader.load(rowsOf([0, 1]));
+    const kept = await loader.load(rowsOf([2, 3]));
+    loader.release(first);
+    const { rgb } = (await loader.load(rowsOf([4, 5])))[CAMERA]!;
+    expect(rgb.buffer).toBe(first[CAMERA]!.rgb.buffer);
+    expectFrames(rgb, expected.slice(4, 6));
+    expectFrames(kept[CAMERA]!.rgb, expected.slice(2, 4));
+    const other = await loader.load(rowsOf([6]));
+    expectFrames(other[CAMERA]!.rgb, expected.slice(6, 7));
+  } finally {
+    await loader.close();
+  }
+});
+
 test('the datasets are what these tests need', () => {
   expect(readdirSync(videos(together))).toHaveLength(1);
   expect(readdirSync(videos(apart))).toHaveLength(LENGTHS.length);

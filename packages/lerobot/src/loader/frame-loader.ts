@@ -40,6 +40,8 @@ export class FrameLoader {
   readonly #datasets: readonly CameraDataset[];
   readonly #workers: FrameWorkers;
   readonly #toleranceS: number;
+  /** Memory given back, by size. Left to the garbage collectors of all threads it would pile up to gigabytes. */
+  readonly #spare = new Map<number, SharedArrayBuffer[]>();
 
   /**
    * @param datasets one, or the members of a mixture in its order
@@ -80,7 +82,8 @@ export class FrameLoader {
     const loaded = await Promise.all(
       [...this.#sources].map(async ([camera, sources]) => {
         const { height, width } = sources[0]!;
-        const buffer = new SharedArrayBuffer(count * height * width * 3);
+        const bytes = count * height * width * 3;
+        const buffer = this.#spare.get(bytes)?.pop() ?? new SharedArrayBuffer(bytes);
         const tasks = (await Promise.all(sources.map((source, i) => source.tasks(wanted[i]!)))).flat();
         await this.#workers.decode({ tasks, buffer, height, width, toleranceS: this.#toleranceS });
         return [camera, { rgb: new Uint8Array(buffer), height, width }] as const;
@@ -89,7 +92,18 @@ export class FrameLoader {
     return Object.fromEntries(loaded);
   }
 
+  /** Gives the memory of frames back for later batches; they must not be looked at any more. */
+  release(frames: Readonly<Record<string, LoadedFrames>>): void {
+    for (const { rgb } of Object.values(frames)) {
+      const buffer = rgb.buffer as SharedArrayBuffer;
+      const spare = this.#spare.get(buffer.byteLength);
+      if (spare === undefined) this.#spare.set(buffer.byteLength, [buffer]);
+      else spare.push(buffer);
+    }
+  }
+
   close(): Promise<void> {
+    this.#spare.clear();
     return this.#workers.close();
   }
 }

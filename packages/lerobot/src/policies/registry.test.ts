@@ -5,7 +5,13 @@ import { describe, expect, test } from 'vitest';
 import { shared, sharedPath } from '../../../torch/test/shared.js';
 import { formatProblem } from '../configs/problem.js';
 import { findPolicyDir, readJsonObject, readPolicyConfig } from './load-config.js';
-import { parsePolicyConfig, policyDeltaIndices, policyPresets, validatePolicy } from './registry.js';
+import {
+  parsePolicyConfig,
+  policyDeltaIndices,
+  policyPresets,
+  portablePolicyConfig,
+  validatePolicy,
+} from './registry.js';
 
 const act = (fields: object = {}) => parsePolicyConfig({ type: 'act', ...fields }, 'test');
 
@@ -34,6 +40,15 @@ test('a config.json as LeRobot writes it parses, and nothing of it is lost', () 
     ...written,
     replace_final_stride_with_dilation: false,
   });
+});
+
+test('a field that newer versions of LeRobot refuse is written only where it says something', () => {
+  const written = (valid: boolean) =>
+    portablePolicyConfig(
+      parsePolicyConfig({ type: 'pi0_fast', validate_action_token_prefix: valid }, 'config.json'),
+    );
+  expect(written(true)).not.toHaveProperty('validate_action_token_prefix');
+  expect(written(false)).toHaveProperty('validate_action_token_prefix', false);
 });
 
 test('a state-only policy is allowed', () => {

@@ -34,7 +34,7 @@ interface PolicyEntry<C> {
   optimizerPreset(config: C): OptimizerConfig;
   schedulerPreset(config: C): SchedulerConfig | null;
   deltaIndices(config: C): DeltaIndices;
-  /** Fields that LeRobot does not have, with the value under which a policy is LeRobot's. */
+  /** Fields that LeRobot, or some version of it, does not have, with the value under which a policy is LeRobot's. */
   extensions: Partial<C>;
 }
 
@@ -51,7 +51,8 @@ const POLICIES: { [T in PolicyType]: PolicyEntry<Extract<PolicyConfig, { type: T
     optimizerPreset: pi0FastOptimizerPreset,
     schedulerPreset: pi0FastSchedulerPreset,
     deltaIndices: pi0FastDeltaIndices,
-    extensions: {},
+    // Newer versions have dropped it; in those before, true is the default.
+    extensions: { validate_action_token_prefix: true },
   },
 };
 

@@ -4,6 +4,13 @@ import type { ProcessorStep, TensorBatch } from './step.js';
 
 const FLOATING: readonly DType[] = ['float16', 'bfloat16', 'float32', 'float64'];
 
+/** The device itself. @throws CraftError `DEVICE_UNAVAILABLE` for a CUDA device that is not there */
+export function requireDevice(device: string): string {
+  if (!device.startsWith('cuda') || Number(device.split(':')[1] ?? 0) < cudaDeviceCount()) return device;
+  const message = `device "${device}": libtorch sees ${cudaDeviceCount()} CUDA devices; choose --policy.device=cpu`;
+  throw new CraftError('DEVICE_UNAVAILABLE', message);
+}
+
 /** Moves every tensor to a device, and floating-point ones to `floatDtype` where one is given. */
 export class DeviceStep implements ProcessorStep {
   readonly registryName = 'device_processor';
@@ -12,11 +19,7 @@ export class DeviceStep implements ProcessorStep {
 
   /** @throws CraftError `DEVICE_UNAVAILABLE` */
   constructor(device: string, floatDtype: DType | null = null) {
-    if (device.startsWith('cuda') && Number(device.split(':')[1] ?? 0) >= cudaDeviceCount()) {
-      const message = `device "${device}": libtorch sees ${cudaDeviceCount()} CUDA devices; choose --policy.device=cpu`;
-      throw new CraftError('DEVICE_UNAVAILABLE', message);
-    }
-    this.#device = device;
+    this.#device = requireDevice(device);
     this.#floatDtype = floatDtype;
   }
 

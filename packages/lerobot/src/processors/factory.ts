@@ -1,7 +1,7 @@
 import { cudaIsAvailable } from '@craft-ft/torch';
 import type { Pi0FastConfig } from '../policies/pi0_fast/configuration.js';
 import type { PolicyConfig } from '../policies/registry.js';
-import { DeviceStep } from './device.js';
+import { DeviceStep, requireDevice } from './device.js';
 import { NormalizerStep, UnnormalizerStep } from './normalizer.js';
 import { makePi0FastProcessors } from './pi0-fast.js';
 import { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
@@ -11,9 +11,13 @@ import type { ProcessorOverrides } from './step-registry.js';
 import { TaskEmbeddingStep } from './task-embedding.js';
 import { ToBatchStep } from './to-batch.js';
 
-/** The device a configuration means: null and `auto` are the first CUDA device if there is one, else the CPU. */
+/**
+ * The device a configuration means: null and `auto` are the first CUDA device if there is one, else the CPU.
+ *
+ * @throws CraftError `DEVICE_UNAVAILABLE`
+ */
 export function resolveDevice(device: string | null): string {
-  if (device !== null && device !== 'auto') return device;
+  if (device !== null && device !== 'auto') return requireDevice(device);
   return cudaIsAvailable() ? 'cuda' : 'cpu';
 }
 

@@ -2,10 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
+import type { PolicyFeatures } from '../configs/features.js';
 import type { PolicyConfig } from '../policies/registry.js';
 import { makeProcessors } from './factory.js';
 import { legacyStats } from './legacy.js';
+import { NormalizerStep } from './normalizer.js';
 import { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
+import { RelativeActionsStep } from './relative-actions.js';
 import { loadStatTensors } from './stats.js';
 import { buildStep, type ProcessorOverrides } from './step-registry.js';
 
@@ -49,7 +52,8 @@ export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): 
  * Reads the processors of a checkpoint's `pretrained_model` folder. In checkpoints of LeRobot before 0.4, which have no
  * processor files, the statistics are taken from `model.safetensors`.
  *
- * @throws CraftError as {@link loadPipeline}
+ * @throws CraftError as {@link loadPipeline}; `PROCESSOR_FEATURES` where the policy's features have other shapes than the saved
+ * statistics; `PROCESSOR_RELATIVE` where the policy wants relative actions and the checkpoint does not, or the other way round
  */
 export function loadProcessors(
   dir: string,
@@ -69,11 +73,49 @@ export function loadProcessors(
     return makeProcessors(config, stats, { ...overrides, where: join(dir, 'model.safetensors') });
   }
   // Actions always end on the CPU, whatever the policy runs on.
-  const { stats } = overrides;
-  return new PolicyProcessors(
-    loadPipeline(preprocessor, overrides),
-    loadPipeline(join(dir, POSTPROCESSOR_FILE), stats === undefined ? {} : { stats }),
+  const { stats, policy } = overrides;
+  const pre = loadPipeline(preprocessor, overrides);
+  const post = loadPipeline(
+    join(dir, POSTPROCESSOR_FILE),
+    stats === undefined ? { policy } : { policy, stats },
   );
+  if (!sameActions(pre, config)) {
+    // What actions mean is learned anew with new statistics; the steps may be missing from older files.
+    if (stats !== undefined) return makeProcessors(config, stats, { ...overrides, where: preprocessor });
+    const message = `the checkpoint's actions are ${config.use_relative_actions ? 'absolute' : 'relative to the state'}`;
+    throw new CraftError(
+      'PROCESSOR_RELATIVE',
+      `${preprocessor}: ${message}: leave policy.use_relative_actions out, or train with --normalization_stats=dataset`,
+    );
+  }
+  if (stats === undefined) requireSameShapes(pre, config, preprocessor);
+  return new PolicyProcessors(pre, post);
+}
+
+function sameActions(
+  pipeline: ProcessorPipeline,
+  config: PolicyConfig,
+): config is Exclude<PolicyConfig, { use_relative_actions: unknown }> {
+  if (config.type !== 'pi0_fast') return true;
+  const relative = pipeline.steps.some((step) => step instanceof RelativeActionsStep && step.enabled);
+  return relative === config.use_relative_actions;
+}
+
+function requireSameShapes(pipeline: ProcessorPipeline, config: PolicyConfig, where: string): void {
+  const step = pipeline.steps.find((one) => one instanceof NormalizerStep);
+  const saved = (step?.config().features ?? {}) as PolicyFeatures;
+  for (const [key, { type, shape }] of Object.entries({
+    ...config.input_features,
+    ...config.output_features,
+  })) {
+    const found = saved[key]?.shape;
+    if (type === 'VISUAL' || found === undefined || found.join() === shape.join()) continue;
+    throw new CraftError(
+      'PROCESSOR_FEATURES',
+      `${where}: normalises "${key}" of shape [${found}], the policy's has [${shape}]; for another robot take the new data's ` +
+        'statistics with --normalization_stats=dataset',
+    );
+  }
 }
 
 function readPipelineFile(path: string): z.infer<typeof pipelineSchema> {

@@ -32,6 +32,15 @@ export class PolicyProcessors {
   }
 
   /**
+   * Follows a policy whose actions go through `postprocess`. Needed for relative actions that `selectAction` hands out one by one:
+   * they are relative to the state that their chunk was predicted from, not to the latest one.
+   */
+  follow(policy: { onPrediction: (() => void) | null }): void {
+    const relative = this.preprocessor.steps.find((step) => step instanceof RelativeActionsStep);
+    policy.onPrediction = relative?.enabled ? () => relative.pin() : null;
+  }
+
+  /**
    * From a dataset's or robot's batch to the policy's: batched, on the policy's device, normalised, tokenised.
    *
    * @param texts of the samples: `{ task: ['pick up the bottle'] }` (one for all, or one each). Policies without language need none
@@ -42,7 +51,7 @@ export class PolicyProcessors {
 
   /**
    * From the policy's action (`[B, a]` or `[B, steps, a]`) to the robot's: dataset scale, on the CPU. With relative actions, they are
-   * relative to the state that was last preprocessed.
+   * relative to the state that was last preprocessed; for `selectAction`, see {@link follow}.
    */
   postprocess(action: Tensor): Tensor {
     return this.postprocessor.process({ action }).action!;

@@ -30,11 +30,15 @@ export function relativeMask(
  * Makes actions relative to the current state (action − state), before they are normalised, as LeRobot's
  * `RelativeActionsProcessorStep`. State and action must then have the same dimensions in the same order. Remembers the state, for
  * {@link AbsoluteActionsStep}.
+ *
+ * A policy hands out a chunk step by step while new observations come in; all of its actions are relative to the state that the
+ * chunk was predicted from. `pin` tells that a prediction is being made.
  */
 export class RelativeActionsStep implements ProcessorStep {
   readonly registryName = 'relative_actions_processor';
   readonly #options: RelativeActionsOptions;
   #state: Tensor | null = null;
+  #pinned: Tensor | null = null;
 
   constructor(options: RelativeActionsOptions = {}) {
     this.#options = options;
@@ -77,9 +81,16 @@ export class RelativeActionsStep implements ProcessorStep {
     });
   }
 
-  /** The state of the last batch; null before the first one. */
-  get lastState(): Tensor | null {
-    return this.#state;
+  /** A policy predicts from the last batch: actions are relative to its state until the next `pin`. */
+  pin(): void {
+    if (this.#state === null) return;
+    this.#pinned?.dispose();
+    this.#pinned = noGrad(() => this.#state!.clone()).keep();
+  }
+
+  /** The state that actions are relative to: of the batch last predicted from, else of the last batch; null before the first one. */
+  get reference(): Tensor | null {
+    return this.#pinned ?? this.#state;
   }
 
   config(): PlainObject {
@@ -96,7 +107,7 @@ export class RelativeActionsStep implements ProcessorStep {
   }
 }
 
-/** Turns relative actions back into absolute ones, with the state that the preprocessor saw last. */
+/** Turns relative actions back into absolute ones, with the state that they were predicted from. */
 export class AbsoluteActionsStep implements ProcessorStep {
   readonly registryName = 'absolute_actions_processor';
   #relative: RelativeActionsStep | null = null;
@@ -111,7 +122,7 @@ export class AbsoluteActionsStep implements ProcessorStep {
   /** @throws CraftError `PROCESSOR_RELATIVE` where no observation was preprocessed before */
   process(batch: TensorBatch): TensorBatch {
     if (!this.enabled || batch.action === undefined) return batch;
-    const state = this.#relative?.lastState ?? null;
+    const state = this.#relative?.reference ?? null;
     if (this.#relative === null || state === null) {
       throw new CraftError(
         'PROCESSOR_RELATIVE',

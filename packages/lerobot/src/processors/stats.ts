@@ -52,8 +52,8 @@ export function requireStat(
   if (values === undefined) {
     throw new CraftError(
       'NORMALIZER_STATS_MISSING',
-      `${where}: no statistic "${statistic}" of "${feature}", which ${mode} needs; take statistics from a dataset that has it, ` +
-        'or choose another mode in policy.normalization_mapping',
+      `${where}: no statistic "${statistic}" of "${feature}", which ${mode} needs; take statistics from a dataset that has it ` +
+        '(--normalization_stats=dataset where a policy is trained on), or choose another mode in policy.normalization_mapping',
     );
   }
   const found = values.shape;

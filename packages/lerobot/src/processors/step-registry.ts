@@ -22,9 +22,9 @@ export interface ProcessorOverrides {
   device?: string;
   /** Names of a robot's or dataset's observations → the policy's. Default: the map in the file. */
   renameMap?: Readonly<Record<string, string>>;
-  /** Statistics to use in place of the saved ones. */
+  /** Statistics to use in place of the saved ones; with `policy`, its features and normalisation too, as LeRobot. */
   stats?: StatTensors;
-  /** The policy's configuration: its tokenisers count, and it has what LeRobot leaves out of the files. */
+  /** The policy's configuration: its tokenisers and lengths count, and it has what LeRobot leaves out of the files. */
   policy?: PolicyConfig;
   /** Receives one-line warnings of steps. Default: `console.warn`. */
   onWarning?: (message: string) => void;
@@ -96,8 +96,14 @@ const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = 
     const { device, float_dtype } = read(schemas.device, saved);
     return new DeviceStep(saved.overrides.device ?? device, float_dtype);
   },
-  normalizer_processor: (saved) => new NormalizerStep(normalizerOptions(saved)),
-  unnormalizer_processor: (saved) => new UnnormalizerStep(normalizerOptions(saved)),
+  normalizer_processor: (saved) => {
+    const { policy } = saved.overrides;
+    return new NormalizerStep(
+      normalizerOptions(saved, policy && { ...policy.input_features, ...policy.output_features }),
+    );
+  },
+  unnormalizer_processor: (saved) =>
+    new UnnormalizerStep(normalizerOptions(saved, saved.overrides.policy?.output_features)),
   relative_actions_processor: (saved) => {
     const config = read(schemas.relative, saved);
     const { enabled, exclude_joints: excludeJoints, action_names: actionNames } = config;
@@ -107,7 +113,7 @@ const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = 
   absolute_actions_processor: (saved) => new AbsoluteActionsStep(read(schemas.absolute, saved).enabled),
   pi0_fast_prepare_state_tokenizer_processor_step: (saved) => {
     const { max_state_dim, task_key: taskKey } = read(schemas.prompt, saved);
-    return new PromptStep({ maxStateDim: max_state_dim ?? pi0Fast(saved)?.max_state_dim, taskKey });
+    return new PromptStep({ maxStateDim: pi0Fast(saved)?.max_state_dim ?? max_state_dim, taskKey });
   },
   tokenizer_processor: (saved) => {
     const config = read(schemas.text, saved);
@@ -118,7 +124,7 @@ const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = 
         pi0Fast(saved)?.text_tokenizer_name,
         config.tokenizer_name,
       ),
-      maxLength: config.max_length,
+      maxLength: pi0Fast(saved)?.tokenizer_max_length ?? config.max_length,
       taskKey: config.task_key,
       paddingSide: config.padding_side,
       padding: config.padding,
@@ -134,14 +140,14 @@ const BUILDERS: Readonly<Record<string, (saved: SavedStep) => ProcessorStep>> = 
     return new TokenizeActionsStep({
       actionTokenizerName: named(saved, 'action_tokenizer_name', policy?.action_tokenizer_name, fast),
       textTokenizerName: policy?.text_tokenizer_name ?? text,
-      maxActionTokens: config.max_action_tokens,
+      maxActionTokens: policy?.max_action_tokens ?? config.max_action_tokens,
       fastSkipTokens: policy?.fast_skip_tokens ?? config.fast_skip_tokens ?? 128,
       ...warnings(saved),
     });
   },
 };
 
-// The policy decodes with the tokenisers of its configuration, so the processors must encode with the same.
+// The policy decodes with the tokenisers of its configuration and takes sequences of its lengths, so the processors must too.
 function pi0Fast({ overrides: { policy } }: SavedStep): Pi0FastConfig | undefined {
   return policy?.type === 'pi0_fast' ? policy : undefined;
 }
@@ -174,12 +180,15 @@ export function buildStep(registryName: string, saved: SavedStep): ProcessorStep
   );
 }
 
-function normalizerOptions(saved: SavedStep): NormalizerOptions {
+// `own`: features of the policy, which may be for another robot than the saved ones; other statistics go with them.
+function normalizerOptions(saved: SavedStep, own: PolicyFeatures | undefined): NormalizerOptions {
   const config = read(schemas.normalizer, saved);
+  const { stats, policy } = saved.overrides;
+  const fresh = stats !== undefined && policy !== undefined;
   return {
-    features: config.features as PolicyFeatures,
-    normMap: config.norm_map,
-    stats: saved.overrides.stats ?? saved.state ?? new Map(),
+    features: fresh && own !== undefined ? own : (config.features as PolicyFeatures),
+    normMap: fresh ? policy.normalization_mapping : config.norm_map,
+    stats: stats ?? saved.state ?? new Map(),
     eps: config.eps,
     normalizeObservationKeys: config.normalize_observation_keys,
     where: saved.where,

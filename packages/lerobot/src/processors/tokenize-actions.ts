@@ -35,6 +35,7 @@ export class TokenizeActionsStep implements ProcessorStep {
   readonly #options: Required<TokenizeActionsOptions>;
   #tokens: ActionTokens | null = null;
   #warned = false;
+  #lossWarned = false;
 
   constructor(options: TokenizeActionsOptions) {
     this.#options = {
@@ -63,8 +64,10 @@ export class TokenizeActionsStep implements ProcessorStep {
     const size = steps * width;
     for (let row = 0; row < rows; row++) {
       const chunk = values.subarray(row * size, (row + 1) * size);
-      const sequence = tokens.encode(chunk, length, [steps, width]);
+      const codes = tokens.fast.encode(chunk, [steps, width]);
+      const sequence = tokens.frame(codes, length);
       this.#checkLength(sequence.length);
+      this.#checkLoss(tokens, codes, size);
       ids.set(sequence.ids.map(BigInt), row * length);
       mask.set(sequence.mask.map(Number), row * length);
     }
@@ -83,6 +86,18 @@ export class TokenizeActionsStep implements ProcessorStep {
       fastSkipTokens,
     });
     return this.#tokens;
+  }
+
+  // Vocabularies of the original trainer may lack coefficients, which then vanish and shift all that follow.
+  #checkLoss({ fast }: ActionTokens, codes: readonly number[], size: number): void {
+    if (this.#lossWarned) return;
+    const lost = size - fast.decodeCoefficients(codes).length;
+    if (lost === 0) return;
+    this.#lossWarned = true;
+    this.#options.onWarning(
+      `${this.#options.actionTokenizerName} has no codes for ${lost} of a chunk's ${size} coefficients, and the actions learned from ` +
+        'it are wrong; train a tokenizer on this dataset (craft tokenizer train; said once)',
+    );
   }
 
   #checkLength(length: number): void {

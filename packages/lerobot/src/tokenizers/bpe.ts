@@ -40,9 +40,9 @@ export class Bpe {
     });
   }
 
-  /** Number of tokens. */
+  /** Every id is below it: the number of tokens, unless a file leaves ids out. */
   get size(): number {
-    return this.vocabulary.size;
+    return this.#base;
   }
 
   encode(text: string): number[] {

@@ -75,6 +75,7 @@ export function readFastFolder(folder: string): { bpe: Bpe; settings: FastSettin
     readTokenizerJson(folder, 'tokenizer.json'),
     path,
   );
+  requireMerges(model, path);
   const maxToken = readTokenizerJson(folder, 'metadata.json')?.max_token;
   return {
     bpe: new Bpe(new Map(Object.entries(model.vocab)), model.merges, pieces == null ? 'plain' : 'bytes'),
@@ -87,6 +88,16 @@ export function readFastFolder(folder: string): { bpe: Bpe; settings: FastSettin
       actionDim: processor.action_dim ?? null,
     },
   };
+}
+
+// A merge that cannot be made would change every code, and nobody would see it.
+function requireMerges({ vocab, merges }: z.infer<typeof tokenizerSchema>['model'], path: string): void {
+  const lacks = merges.findIndex(([a, b]) => [a, b, a + b].some((token) => !Object.hasOwn(vocab, token)));
+  if (lacks < 0) return;
+  throw new CraftError(
+    'TOKENIZER_INVALID',
+    `${path}: model.merges.${lacks}: ${JSON.stringify(merges[lacks])} is not in model.vocab; is the file complete?`,
+  );
 }
 
 function parse<S extends z.ZodType>(schema: S, json: unknown, path: string): z.infer<S> {

@@ -4,7 +4,7 @@ import type { Bpe, PieceMode } from './bpe.js';
 import { Dct, roundHalfEven } from './dct.js';
 import { type FastSettings, readFastFolder, writeFastFolder } from './fast-files.js';
 import { coefficientText, trainFastVocabulary } from './fast-training.js';
-import { FolderCache, fetchTokenizer, tokenizerFolder } from './locate.js';
+import { FolderCache, fetchTokenizer, isBuiltin, tokenizerFolder } from './locate.js';
 
 /** Actions of one chunk: `[T][D]`, or all values row-major together with `[T, D]`. */
 export type ActionChunk = ArrayLike<number> | readonly (readonly number[])[];
@@ -51,7 +51,7 @@ export class FastTokenizer {
    * Loads a tokeniser from a folder or, if need be, from the Hub: `lerobot/fast-action-tokenizer`, `physical-intelligence/fast`, or
    * one trained here.
    *
-   * @throws CraftError `TOKENIZER_MISSING`, `TOKENIZER_INVALID`, and `HUB_…`
+   * @throws CraftError `TOKENIZER_MISSING`, `TOKENIZER_INVALID`, `TOKENIZER_NAME` for a built-in one, and `HUB_…`
    */
   static async load(name: string): Promise<FastTokenizer> {
     await fetchTokenizer(name);
@@ -60,6 +60,10 @@ export class FastTokenizer {
 
   /** As `load`, from what is on this machine. The same files give the same object. */
   static loadSync(name: string): FastTokenizer {
+    if (isBuiltin(name)) {
+      const remedy = 'train a FAST one with craft tokenizer train, or take lerobot/fast-action-tokenizer';
+      throw new CraftError('TOKENIZER_NAME', `tokenizer ${name}: is a text tokenizer; ${remedy}`);
+    }
     const folder = tokenizerFolder(name);
     return cache.get(folder, () => {
       const { bpe, settings } = readFastFolder(folder);

@@ -29,7 +29,7 @@ export function tokenizerFolder(name: string): string {
   if (cached !== null && existsSync(join(cached, 'tokenizer.json'))) return cached;
   const remedy =
     cached === null
-      ? 'no such folder; give a folder with tokenizer.json, a name on the Hugging Face Hub or builtin:bytes'
+      ? 'no such folder; give a folder with tokenizer.json or a name on the Hugging Face Hub'
       : `has not been downloaded to ${cached}; call fetchTokenizer first, or give a folder with tokenizer.json`;
   throw new CraftError('TOKENIZER_MISSING', `tokenizer ${name}: ${remedy}`);
 }

@@ -1,11 +1,12 @@
+import { loadActionTokens } from '../policies/pi0_fast/tokenizers.js';
 import type { PolicyConfig } from '../policies/registry.js';
 import { fetchTokenizer } from './locate.js';
 
 /**
- * Brings the tokenisers that a policy names to this machine; call it before the policy and its processors are made. Nothing happens for
- * policies without language, and for tokenisers that are here.
+ * Brings the tokenisers that a policy names to this machine and tries them, so that mistakes show before gigabytes of weights are read;
+ * call it before the policy and its processors are made. Nothing happens for policies without language.
  *
- * @throws CraftError as {@link fetchTokenizer}
+ * @throws CraftError as {@link fetchTokenizer}; `TOKENIZER_…` where they do not fit together, or the model
  */
 export async function fetchPolicyTokenizers(
   policy: PolicyConfig,
@@ -15,4 +16,5 @@ export async function fetchPolicyTokenizers(
   for (const name of [policy.text_tokenizer_name, policy.action_tokenizer_name]) {
     await fetchTokenizer(name, { onWarning });
   }
+  loadActionTokens(policy);
 }

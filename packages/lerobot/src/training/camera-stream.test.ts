@@ -32,6 +32,10 @@ class SlowLoader {
       this.asked.push(() => resolve({ [CAMERA]: { rgb, height: HEIGHT, width: WIDTH } }));
     });
   }
+  readonly released: unknown[] = [];
+  release(frames: unknown): void {
+    this.released.push(frames);
+  }
   close = async () => {};
 }
 
@@ -61,6 +65,21 @@ describe('batches decoded ahead', () => {
       await stream.ready(step);
       expect(loader.asked).toHaveLength(step + prefetch + 1);
     }
+  });
+
+  test('give their memory back when the next is there', async () => {
+    const loader = new SlowLoader();
+    const stream = streamOf(loader, batches, 1);
+    for (let step = 0; step < 3; step++) {
+      const ready = stream.ready(step);
+      loader.asked[step]!();
+      expect(loader.released).toHaveLength(Math.max(0, step - 1));
+      await ready;
+      // Asked for twice, it is the same.
+      const [first, again] = scope(() => [stream.batch(step)[CAMERA]!, stream.batch(step)[CAMERA]!]);
+      expect(first!.equal(again!)).toBe(true);
+    }
+    expect(loader.released).toHaveLength(2);
   });
 
   test('come with the instruction of each sample', async () => {

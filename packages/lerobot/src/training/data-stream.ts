@@ -99,6 +99,7 @@ export class DataStream implements TrainingData {
     for (let next = step; next <= until; next++) this.#request(next, this.cameras.loader);
     const prepared = await this.#ahead.get(step)!;
     this.#ahead.delete(step);
+    if (this.#current !== null) this.cameras.loader.release(this.#current.prepared.frames);
     this.#current = { step, prepared };
   }
 

@@ -44,6 +44,7 @@ export async function evaluateLoss(
           return count * policy.call(processors.preprocess(batch, toTexts(numbers))).loss.item();
         }),
       );
+      loader?.release(frames);
       onProgress(start + count);
     }
   } finally {

@@ -28,21 +28,15 @@ import { fetchPolicyTokenizers } from '../tokenizers/index.js';
 import { BaselineStrategy } from './baseline.js';
 import { cameraSizes } from './camera-batches.js';
 import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
-import type { DataStream, TrainingData } from './data-stream.js';
+import type { TrainingData } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
 import { MetricsLog } from './metrics-log.js';
 import { normalizationDrift } from './normalization-drift.js';
-import {
-  type DatasetChoice,
-  datasetFolder,
-  fetchDataset,
-  openPolicyDataset,
-  renamedFeatures,
-} from './open-data.js';
+import { type DatasetChoice, datasetFolder, fetchDataset, renamedFeatures } from './open-data.js';
 import { Optimization } from './optimization.js';
 import { withActionNames } from './policy-stats.js';
 import type { UpdateStrategy } from './strategy.js';
-import { datasetChoices, type OpenedData, openTaskData, sampledStream } from './task-data.js';
+import { datasetChoices, type OpenedData, openTaskData } from './task-data.js';
 
 /** What a strategy is built from. */
 export interface StrategyContext {
@@ -52,8 +46,6 @@ export interface StrategyContext {
   optimization: Optimization;
   /** Has a stream that the strategy opened itself closed with the run; returns it. */
   keep<D extends TrainingData>(stream: D): D;
-  /** Batches of another dataset, through the same processors; the loop's own data is not touched. */
-  openStream(choice: DatasetChoice, batchSize: number, seed: number): Promise<DataStream>;
 }
 
 /** How a run is set up. */
@@ -127,18 +119,6 @@ export async function prepareTraining(
     processors,
     optimization,
     keep: kept,
-    openStream: async (choice, batchSize, seed) => {
-      await fetch(choice);
-      const { policy: seen, rename_map: renameMap, tolerance_s: toleranceS } = config;
-      const other = await openPolicyDataset({
-        choice,
-        policy: seen,
-        renameMap,
-        toleranceS,
-        renameRequired: false,
-      });
-      return kept(sampledStream(other, config, batchSize, seed, preprocess));
-    },
   });
   const data = kept(opened.stream(preprocess));
   const run: TrainingRun = {

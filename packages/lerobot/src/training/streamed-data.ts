@@ -40,6 +40,7 @@ export class StreamedData implements TrainingData {
     while (this.#next <= until) this.#request(this.#next++);
     const prepared = await this.#ahead.get(step)!;
     this.#ahead.delete(step);
+    if (this.#current !== null) this.cameras?.loader.release(this.#current.prepared.frames);
     this.#current = { step, prepared };
   }
 

@@ -72,7 +72,7 @@ export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
 }
 
 /** Shuffled batches of one dataset. */
-export function sampledStream(
+function sampledStream(
   dataset: LeRobotDataset,
   config: TrainConfig,
   batchSize: number,

@@ -73,15 +73,17 @@ class DatasetSource implements ViewSource {
     const { columns, tasks } = dataset.batch(
       Array.from({ length: dataset.length }, (_, frame) => subsetIndex(frame)),
     );
-    const row = (key: string, width: number, frame: number): number[] | null => {
+    const row = (key: string, frame: number): number[] | null => {
       const column = columns[key];
       if (column === undefined) return null;
+      const width = column.data.length / tasks.length;
       return Array.from({ length: width }, (_, i) => Number(column.data[frame * width + i]));
     };
+    const names = this.#thingNames();
     const frames = tasks.map((_, frame) => {
-      const things = row(THINGS, ENVIRONMENT_STATE_NAMES.length, frame);
-      placeRecorded(this.#view, { state: row(STATE, ARM_SIZE, frame)!, things });
-      const action = row('action', ARM_SIZE, frame);
+      const things = (row(THINGS, frame) ?? []).map((value, i) => [names[i]!, value] as const);
+      placeRecorded(this.#view, { state: row(STATE, frame)!, things: Object.fromEntries(things) });
+      const action = row('action', frame);
       if (action !== null) this.#view.command(action);
       return captureFrame(this.#simulation);
     });
@@ -118,7 +120,9 @@ class DatasetSource implements ViewSource {
     if (this.#open?.index === index) return this.#open;
     this.#metadata.episode(index);
     const { root, fps } = this.#metadata;
-    const keys = [STATE, ...[THINGS, 'action'].filter((key) => this.#has(key))];
+    const keys = [STATE];
+    if (this.#thingNames().length > 0) keys.push(THINGS);
+    if (this.#metadata.features.action?.shape[0] === ARM_SIZE) keys.push('action');
     const dataset = await LeRobotDataset.open({ root, episodes: [index], keys, onWarning: () => {} });
     const loader = this.#openPictures(dataset, fps);
     await this.#open?.loader?.close();
@@ -138,10 +142,10 @@ class DatasetSource implements ViewSource {
     }
   }
 
-  /** Whether the dataset has that key as the tabletop writes it. */
-  #has(key: string): boolean {
-    const expected = key === THINGS ? ENVIRONMENT_STATE_NAMES.length : ARM_SIZE;
-    return this.#metadata.features[key]?.shape[0] === expected;
+  /** Names of what `observation.environment_state` holds, if it is the tabletop's; else none. */
+  #thingNames(): readonly string[] {
+    const names = this.#metadata.features[THINGS]?.names;
+    return Array.isArray(names) && names.includes(ENVIRONMENT_STATE_NAMES[0]) ? (names as string[]) : [];
   }
 
   #note(pictures: boolean): string | null {
@@ -149,7 +153,8 @@ class DatasetSource implements ViewSource {
     const notes: string[] = [];
     if (robotType !== ROBOT)
       notes.push(`recorded on ${robotType ?? 'an unnamed robot'}: units are taken for degrees`);
-    if (!this.#has(THINGS)) notes.push('the dataset does not say where things are: only the arm moves');
+    if (this.#thingNames().length === 0)
+      notes.push('the dataset does not say where things are: only the arm moves');
     if (this.#cameras.length > 0 && !pictures) notes.push('its videos are not here');
     return notes.length === 0 ? null : notes.join('; ');
   }

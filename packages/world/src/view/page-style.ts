@@ -7,7 +7,7 @@ export const PAGE_STYLE = `
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 html, body { height: 100%; margin: 0; }
-body { display: grid; grid-template-columns: 1fr 350px; background: var(--paper); color: var(--ink);
+body { display: grid; grid-template-columns: 1fr 372px; background: var(--paper); color: var(--ink);
   font: 14px/1.45 system-ui, sans-serif; }
 main { display: grid; grid-template-rows: 1fr auto; min-width: 0; min-height: 0; }
 #view { position: relative; min-height: 0; overflow: hidden; }
@@ -29,10 +29,10 @@ aside { overflow-y: auto; padding: 14px 16px; background: var(--card); border-le
 h1 { margin: 0 0 10px; font-size: 18px; }
 h2 { margin: 18px 0 6px; font-size: 14px; }
 aside p { margin: 4px 0 8px; color: var(--soft); font-size: 13px; }
-#choice label { display: grid; grid-template-columns: 5em 1fr; align-items: center; margin-bottom: 6px; }
+#choice label { display: grid; grid-template-columns: 4.4em 1fr; align-items: center; margin-bottom: 6px; }
 #choice select { min-width: 0; width: 100%; }
 #note::first-letter { text-transform: uppercase; }
-.row { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; margin-left: 5em; }
+.row { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; margin-left: 4.4em; }
 button, select, input[type=number] { font: inherit; color: inherit; padding: 4px 8px; border: 1px solid var(--line);
   border-radius: 5px; background: var(--paper); }
 button { cursor: pointer; min-width: 2.6em; }
@@ -43,7 +43,7 @@ button[aria-pressed=true] { background: var(--accent); border-color: var(--accen
 figure { margin: 0; }
 figure canvas { display: block; width: 100%; border-radius: 4px; background: var(--line); }
 figcaption { color: var(--soft); font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-#live { width: 100%; }
+#live { width: 100%; margin-bottom: 8px; }
 #joints label { display: grid; grid-template-columns: 7.5em 1fr 4em; gap: 6px; align-items: center; font-size: 13px; }
 #joints input { min-width: 0; width: 100%; accent-color: var(--accent); }
 #joints output { text-align: right; font-variant-numeric: tabular-nums; }

@@ -6,8 +6,8 @@ import { CUBES, type TabletopView } from '../tabletop/view.js';
 export interface RecordedFrame {
   /** `observation.state`. */
   state: readonly number[];
-  /** `observation.environment_state`; null: not recorded. */
-  things: readonly number[] | null;
+  /** `observation.environment_state` by the names of its numbers; what is not in it was not recorded. */
+  things: Readonly<Record<string, number>>;
 }
 
 /** Where put away things are: apart, or a cube would lie in a bin there. */
@@ -22,20 +22,19 @@ const AWAY: Readonly<Record<string, readonly [number, number]>> = {
 /** Puts everything where a recorded frame says, the inverse of `environmentState`; what it does not name goes out of sight. */
 export function placeRecorded(view: TabletopView, { state, things }: RecordedFrame): void {
   view.setAngles(ARM_JOINTS.map((_, joint) => toRadians(joint, state[joint]!)));
-  const values = [...(things ?? [])];
+  const value = (name: string) => things[name] ?? 0;
   for (const cube of CUBES) {
-    const [x = 0, y = 0, z = 0, cos = 0, sin = 0] = values.splice(0, 5);
+    const [cos, sin] = [value(`${cube}_cos`), value(`${cube}_sin`)];
     const here = cos !== 0 || sin !== 0;
-    view.placeCube(cube, here ? [x, y, z] : [...AWAY[cube]!, SHELF + CUBE], here ? Math.atan2(sin, cos) : 0);
+    const place = [value(`${cube}_x`), value(`${cube}_y`), value(`${cube}_z`)] as const;
+    view.placeCube(cube, here ? place : [...AWAY[cube]!, SHELF + CUBE], here ? Math.atan2(sin, cos) : 0);
   }
-  let open = false;
-  for (const fixture of ['red_bin', 'blue_bin', 'button'] as const) {
-    const [x = 0, y = 0] = values.splice(0, 2);
-    const here = x !== 0 || y !== 0;
-    view.placeFixture(fixture, here ? [x, y, 0] : [...AWAY[fixture]!, SHELF]);
-    if (fixture === 'button') open = here;
+  const isHere = (name: string) => value(`${name}_x`) !== 0 || value(`${name}_y`) !== 0;
+  for (const name of ['red_bin', 'blue_bin', 'button'] as const) {
+    const place = [value(`${name}_x`), value(`${name}_y`), 0] as const;
+    view.placeFixture(name, isHere(name) ? place : [...AWAY[name]!, SHELF]);
   }
   // The strips belong to the scene with the button.
-  view.placeFixture('zones', [0, 0, open ? 0 : SHELF]);
-  view.pressed = values[0] ?? 0;
+  view.placeFixture('zones', [0, 0, isHere('button') ? 0 : SHELF]);
+  view.pressed = value('button_pressed');
 }

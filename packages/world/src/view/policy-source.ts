@@ -1,8 +1,9 @@
 import { scope } from '@craft-ft/torch';
+import type { Observation } from '../environment.js';
 import { checkPolicyFits, specForPolicy } from '../evaluate/match-policy.js';
 import { observationBatch } from '../evaluate/observe.js';
 import type { Actor } from '../evaluate/rollout.js';
-import type { TabletopCamera } from '../names.js';
+import { TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
 import { TabletopEnvironment } from '../tabletop/environment.js';
 import { describe } from '../workers/host.js';
 import { runEpisode } from './run-episode.js';
@@ -19,33 +20,38 @@ export interface PolicySourceOptions extends Actor {
 /**
  * A policy's rollouts, from the same starts as in `evaluatePolicy`.
  *
- * Its `load` throws CraftError `POLICY_ENVIRONMENT` where policy and environment do not fit, `ENV_ACTION`.
+ * @throws CraftError `POLICY_ENVIRONMENT` where policy and environment do not fit; its `load` throws `ENV_ACTION`
  */
-export function policySource({ policy, processors, name, renameMap = {} }: PolicySourceOptions): ViewSource {
+export async function policySource(options: PolicySourceOptions): Promise<ViewSource> {
+  const { policy, processors, name, renameMap = {} } = options;
+  const open = (task: TabletopTask): Promise<TabletopEnvironment> => {
+    const { cameras, ...spec } = specForPolicy(policy.config, { task }, renameMap);
+    return TabletopEnvironment.create({ ...spec, task, cameras: cameras as readonly TabletopCamera[] });
+  };
+  // All tasks have the same features.
+  const environment = await open(TABLETOP_TASKS[0]);
+  const description = describe(environment);
+  environment.dispose();
+  checkPolicyFits(policy.config, description, renameMap);
+
+  const act = (observation: Observation, instruction: string): Float32Array =>
+    scope(() => {
+      const batch = observationBatch([observation], description, renameMap);
+      const prepared = processors.preprocess(batch, { task: [instruction] });
+      const action = processors.postprocess(policy.selectAction(prepared));
+      return action.to('float32').toTypedArray() as Float32Array;
+    });
   return {
     name: 'policy',
     label: `Policy ${name}`,
     episodes: null,
     load: async ({ task, seed }, signal) => {
-      const { cameras, ...spec } = specForPolicy(policy.config, { task }, renameMap);
-      const options = { ...spec, task, cameras: cameras as readonly TabletopCamera[] };
-      const environment = await TabletopEnvironment.create(options);
+      const environment = await open(task);
+      const begin = () => {
+        policy.reset();
+        return (observation: Observation) => act(observation, environment.instruction);
+      };
       try {
-        const description = describe(environment);
-        checkPolicyFits(policy.config, description, renameMap);
-        const texts = { task: [environment.instruction] };
-        const begin = () => {
-          policy.reset();
-          return (observation: Parameters<typeof observationBatch>[0][number]) =>
-            scope(() => {
-              const batch = processors.preprocess(
-                observationBatch([observation], description, renameMap),
-                texts,
-              );
-              const action = processors.postprocess(policy.selectAction(batch));
-              return action.to('float32').toTypedArray() as Float32Array;
-            });
-        };
         return await runEpisode(environment, seed, begin, signal);
       } finally {
         environment.dispose();

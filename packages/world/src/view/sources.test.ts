@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Policy, PolicyProcessors, ProcessorPipeline, parsePolicyConfig } from '@craft-ft/lerobot';
+import { type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, expect, test } from 'vitest';
 import { Simulation } from '../engine/simulation.js';
 import { recordDataset } from '../record/record-dataset.js';
@@ -11,6 +13,7 @@ import { TabletopView } from '../tabletop/view.js';
 import { datasetSource } from './dataset-source.js';
 import { expertSource } from './expert-source.js';
 import { placeRecorded } from './place-recorded.js';
+import { policySource } from './policy-source.js';
 import { showFrame } from './view-episode.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'craft-sources-'));
@@ -40,6 +43,45 @@ test('an episode that nobody waits for is given up', async () => {
   const request = { task: 'lift', seed: 0, episode: 0 } as const;
   await expect(expertSource().load(request, AbortSignal.abort())).rejects.toMatchObject({
     code: 'VIEW_STOPPED',
+  });
+});
+
+/** Wants all joints at zero. */
+class Still extends Policy {
+  constructor(state: number) {
+    const input_features = { 'observation.state': { type: 'STATE', shape: [state] } };
+    const output_features = { action: { type: 'ACTION', shape: [6] } };
+    super(parsePolicyConfig({ type: 'act', input_features, output_features }, 'test'));
+  }
+
+  override selectAction(): Tensor {
+    return zeros([1, 6]);
+  }
+
+  override forward(): never {
+    throw new Error('not called');
+  }
+
+  override predictActionChunk(): never {
+    throw new Error('not called');
+  }
+
+  override parameterGroups() {
+    return [];
+  }
+
+  override reset(): void {}
+}
+
+test("a policy's rollout is shown to its end, and one of another robot is refused", async () => {
+  const nothing = (name: string) => new ProcessorPipeline(name, []);
+  const processors = new PolicyProcessors(nothing('before'), nothing('after'));
+  const source = await policySource({ policy: new Still(6), processors, name: 'still' });
+  const { success, frames } = await source.load({ task: 'lift', seed: 1000, episode: 0 }, never);
+  expect([success, frames.length]).toEqual([false, 151]);
+  expect(frames[150]!.ctrl.slice(0, 5)).toEqual([0, 0, 0, 0, 0]);
+  await expect(policySource({ policy: new Still(26), processors, name: 'other' })).rejects.toMatchObject({
+    code: 'POLICY_ENVIRONMENT',
   });
 });
 
@@ -92,8 +134,9 @@ test('a recording is shown as it was: the arm, the things and the pictures', asy
 test('what a dataset does not tell of is put away, and counts as no success', async () => {
   using simulation = await Simulation.create(TABLETOP_XML);
   const view = new TabletopView(simulation);
-  placeRecorded(view, { state: [0, 0, 0, 0, 0, 50], things: null });
+  placeRecorded(view, { state: [0, 0, 0, 0, 0, 50], things: {} });
   simulation.forward();
-  expect([...environmentState(view)].some((value) => value !== 0)).toBe(false);
+  // The last five numbers are the hand's.
+  expect([...environmentState(view)].slice(0, -5).some((value) => value !== 0)).toBe(false);
   expect(Object.values(TASKS).some(({ done }) => done(view))).toBe(false);
 });

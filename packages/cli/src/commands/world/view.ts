@@ -1,8 +1,7 @@
-import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/lerobot/configs';
+import { ConfigError, checkConfig, listFields, nearest, type Problem } from '@craft-ft/lerobot/configs';
 import type { ViewSource } from '@craft-ft/world';
 import { TABLETOP_TASKS, type TabletopTask } from '@craft-ft/world/names';
 import { z } from 'zod';
-import { unknownWords } from '../../comma-list.js';
 import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
 import { fieldsHelp } from '../../help.js';
 import { loadActor } from '../../load-actor.js';
@@ -49,9 +48,12 @@ type ViewConfig = z.infer<typeof schema>;
 const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
 
 function validate({ task, host, dataset, episode }: ViewConfig): Problem[] {
-  const problems: Problem[] = TABLETOP_TASKS.includes(task as TabletopTask)
-    ? []
-    : unknownWords('task', task, TABLETOP_TASKS);
+  const problems: Problem[] = [];
+  if (!TABLETOP_TASKS.includes(task as TabletopTask)) {
+    const near = nearest(task, TABLETOP_TASKS);
+    const message = near === null ? `expected one of ${TABLETOP_TASKS.join(', ')}` : `did you mean ${near}?`;
+    problems.push({ field: 'task', found: task, message });
+  }
   if (host !== '127.0.0.1' && host !== 'localhost') {
     const message = 'expected 127.0.0.1: the page is for this machine; from another one use ssh -L';
     problems.push({ field: 'host', found: host, message });
@@ -83,7 +85,12 @@ export async function viewCommand(argv: readonly string[], output: Output): Prom
   const { serveView } = await import('@craft-ft/world');
   const { task, seed, episode, port } = config;
   const first = { task: task as TabletopTask, seed, episode };
-  const server = await serveView({ sources: await openSources(config, output), first, port });
+  const sources = await openSources(config, output);
+  const count = sources.find(({ name }) => name === 'dataset')?.episodes ?? null;
+  if (count !== null && episode >= count) {
+    throw new ConfigError([{ field: 'episode', found: episode, message: `expected 0 to ${count - 1}` }]);
+  }
+  const server = await serveView({ sources, first, port });
   output.out(`${server.url}\nCtrl-C ends it\n`);
   if (config.open) openBrowser(server.url);
   await new Promise<void>((resolve) => process.once('SIGINT', resolve));
@@ -100,7 +107,7 @@ async function openSources(
   const sources: ViewSource[] = [];
   if (policy.path !== null) {
     const actor = await loadActor(policy.path, policy.device, output);
-    sources.push(policySource({ ...actor, name: policy.path, renameMap: config.rename_map }));
+    sources.push(await policySource({ ...actor, name: policy.path, renameMap: config.rename_map }));
   }
   if (dataset.root !== null || dataset.repo_id !== null) {
     const { datasetFolder } = await import('@craft-ft/lerobot');

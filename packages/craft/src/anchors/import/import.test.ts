@@ -6,7 +6,7 @@ import { scope } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
 import { expectCraftError } from '../../../../lerobot/test/datasets.js';
 import { filesOf, testFolder } from '../../../../lerobot/test/training.js';
-import { AnchorCache } from '../cache.js';
+import { AnchorCacheDataset } from '../cache.js';
 import { importAnchorCache } from './import.js';
 
 const fixtures = fileURLToPath(new URL('../../../test/fixtures/python-cache', import.meta.url));
@@ -42,7 +42,7 @@ test('teacher_hidden: layers counted anew, the text vector of a padding token le
     seed: 42,
   });
   expect(lines).toEqual([expect.stringContaining('padding token')]);
-  using cache = AnchorCache.open(outputDir);
+  using cache = AnchorCacheDataset.open(outputDir);
   scope(() => {
     // Samples 2 and 3 are of different files.
     const { tensors } = cache.read([2, 3]);
@@ -68,7 +68,7 @@ test('target_features, transposed in the file, float16', async () => {
   const { metadata, outputDir, lines } = await convert('features', { dtype: 'float32' });
   expect(metadata.feature).toMatchObject({ layer: -2, pooling: 'mean_masked', hidden_size: 6 });
   expect(lines).toEqual([]);
-  using cache = AnchorCache.open(outputDir);
+  using cache = AnchorCacheDataset.open(outputDir);
   scope(() => {
     expect(cache.read([1]).tensors['anchor.feature']!.tolist()).toEqual([[1, 4, 7, 10, 13, 16]]);
     expect(cache.read([4]).tensors['anchor.feature']!.tolist()).toEqual([[1, 3, 5, 7, 9, 11]]);
@@ -79,7 +79,7 @@ test('labels: prompt and action tokens apart', async () => {
   const { metadata, outputDir } = await convert('labels');
   expect(metadata.tokens).toEqual({ source: 'teacher', length: 3 });
   expect(metadata.tasks).toEqual(['prompt 0', 'prompt 1', 'prompt 2']);
-  using cache = AnchorCache.open(outputDir);
+  using cache = AnchorCacheDataset.open(outputDir);
   scope(() => {
     const { tensors } = cache.read([0, 1]);
     expect(tensors['anchor.token_labels']!.tolist()).toEqual([
@@ -155,8 +155,8 @@ test.skipIf(python === undefined)(
     for (const kind of ['hidden', 'features', 'labels']) {
       const [stored, made] = [await convert(kind), await convert(kind, {}, join(fresh, kind))];
       expect(made.metadata.shards).toHaveLength(stored.metadata.shards.length);
-      using a = AnchorCache.open(stored.outputDir);
-      using b = AnchorCache.open(made.outputDir);
+      using a = AnchorCacheDataset.open(stored.outputDir);
+      using b = AnchorCacheDataset.open(made.outputDir);
       scope(() => {
         const rows = Array.from({ length: a.length }, (_, i) => i);
         const [left, right] = [a.read(rows).tensors, b.read(rows).tensors];

@@ -5,7 +5,7 @@ import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
 import type { Pooling } from '../../pool-hidden.js';
 import { finishBuild, openBuildFolder, savePlan } from '../build-folder.js';
-import { AnchorCache } from '../cache.js';
+import { AnchorCacheDataset } from '../cache.js';
 import {
   ANCHOR_CACHE_VERSION,
   ANCHOR_METADATA_FILE,
@@ -190,7 +190,7 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
 function existing(dir: string): AnchorCacheMetadata | null {
   if (!existsSync(join(dir, ANCHOR_METADATA_FILE))) return null;
   try {
-    AnchorCache.open(dir).close();
+    AnchorCacheDataset.open(dir).close();
     return readAnchorMetadata(dir);
   } catch (error) {
     if (error instanceof CraftError) return null;

@@ -18,16 +18,16 @@ const CHUNK = 1024;
 export function kmeansSelection(features: Tensor, count: number, seed: number): number[] {
   return scope(() =>
     noGrad(() => {
-      const points = centred(features);
+      const points = withNorms(centred(features));
       let centres = plusPlusStart(points, count, new Xoshiro128(seed, 0));
       let assigned: Int32Array = new Int32Array(0);
       for (let round = 0; round < ROUNDS; round++) {
-        const nearest = nearestOf(points, centres).index;
+        const nearest = nearestOf(points, withNorms(centres)).index;
         if (assigned.length > 0 && nearest.every((value, i) => value === assigned[i])) break;
         assigned = nearest;
-        centres = scope(() => means(points, assigned, centres));
+        centres = scope(() => means(points.rows, assigned, centres));
       }
-      return distinctNearest(points, centres);
+      return distinctNearest(points, withNorms(centres));
     }),
   );
 }
@@ -78,10 +78,11 @@ export function herdingSelection(features: Tensor, count: number): number[] {
 export function coverage(features: Tensor, chosen: readonly number[]): { radius: number; mean: number } {
   return scope(() =>
     noGrad(() => {
-      const points = centred(features);
-      const scale = Math.sqrt(points.square().sum([1]).mean().item()) || 1;
-      const anchors = points.indexSelect(0, indices(chosen));
-      const distances = nearestOf(points, anchors).distance.map((value) => Math.sqrt(value) / scale);
+      const points = withNorms(centred(features));
+      const scale = Math.sqrt(points.norms.mean().item()) || 1;
+      const distances = nearestOf(points, points.take(chosen)).distance.map(
+        (value) => Math.sqrt(value) / scale,
+      );
       return {
         radius: distances.reduce((a, b) => Math.max(a, b), 0),
         mean: distances.reduce((a, b) => a + b, 0) / distances.length,
@@ -95,9 +96,29 @@ function centred(features: Tensor): Tensor {
   return features.sub(features.mean([0], true));
 }
 
+/** Vectors `[n, H]` with their squared lengths `[n]`, which distances are made of. */
+interface Vectors {
+  readonly rows: Tensor;
+  readonly norms: Tensor;
+  take(which: readonly number[]): Vectors;
+  part(start: number, length: number): Vectors;
+}
+
+function withNorms(rows: Tensor, norms: Tensor = rows.square().sum([1])): Vectors {
+  return {
+    rows,
+    norms,
+    take: (which) => {
+      const at = indices(which);
+      return withNorms(rows.indexSelect(0, at), norms.indexSelect(0, at));
+    },
+    part: (start, length) => withNorms(rows.narrow(0, start, length), norms.narrow(0, start, length)),
+  };
+}
+
 // k-means++ (Arthur and Vassilvitskii, 2007), the best of a few draws for each centre, so that small clusters are seldom missed.
-function plusPlusStart(points: Tensor, count: number, random: Xoshiro128): Tensor {
-  const size = points.size(0);
+function plusPlusStart(points: Vectors, count: number, random: Xoshiro128): Tensor {
+  const size = points.rows.size(0);
   const trials = 2 + Math.floor(Math.log(count));
   const chosen = [random.below(size)];
   let distance = distancesTo(points, chosen)[0]!;
@@ -122,7 +143,7 @@ function plusPlusStart(points: Tensor, count: number, random: Xoshiro128): Tenso
     chosen.push(best.at);
     distance = best.distance;
   }
-  return points.indexSelect(0, indices(chosen));
+  return points.rows.indexSelect(0, indices(chosen));
 }
 
 function drawByWeight(weights: Float64Array, total: number, random: Xoshiro128): number {
@@ -134,11 +155,11 @@ function drawByWeight(weights: Float64Array, total: number, random: Xoshiro128):
 }
 
 /** Squared distances of every point to each of some, which themselves are at 0. */
-function distancesTo(points: Tensor, some: readonly number[]): Float64Array[] {
+function distancesTo(points: Vectors, some: readonly number[]): Float64Array[] {
   return scope(() => {
-    const rows = squaredDistances(points.indexSelect(0, indices(some)), points);
+    const rows = squaredDistances(points.take(some), points);
     const values = rows.toTypedArray() as Float32Array;
-    const size = points.size(0);
+    const size = points.rows.size(0);
     return some.map((own, row) => {
       const distances = Float64Array.from(values.subarray(row * size, (row + 1) * size), (value) =>
         Math.max(0, value),
@@ -150,13 +171,13 @@ function distancesTo(points: Tensor, some: readonly number[]): Float64Array[] {
 }
 
 /** Nearest centre of each point, and the squared distance to it. */
-function nearestOf(points: Tensor, centres: Tensor): { index: Int32Array; distance: Float64Array } {
-  const size = points.size(0);
+function nearestOf(points: Vectors, centres: Vectors): { index: Int32Array; distance: Float64Array } {
+  const size = points.rows.size(0);
   const index = new Int32Array(size);
   const distance = new Float64Array(size);
   for (let start = 0; start < size; start += CHUNK) {
     scope(() => {
-      const part = points.narrow(0, start, Math.min(CHUNK, size - start));
+      const part = points.part(start, Math.min(CHUNK, size - start));
       const [values, at] = squaredDistances(part, centres).min(1);
       (values.toTypedArray() as Float32Array).forEach((value, i) => {
         distance[start + i] = Math.max(0, value);
@@ -169,13 +190,8 @@ function nearestOf(points: Tensor, centres: Tensor): { index: Int32Array; distan
   return { index, distance };
 }
 
-function squaredDistances(a: Tensor, b: Tensor): Tensor {
-  const product = a.matmul(b.transpose(0, 1));
-  return a
-    .square()
-    .sum([1], true)
-    .add(b.square().sum([1], true).transpose(0, 1))
-    .sub(product.mul(2));
+function squaredDistances(a: Vectors, b: Vectors): Tensor {
+  return a.rows.matmul(b.rows.transpose(0, 1)).mul_(-2).add_(a.norms.unsqueeze(1)).add_(b.norms);
 }
 
 // An empty cluster keeps its centre.
@@ -193,15 +209,15 @@ function means(points: Tensor, assigned: Int32Array, centres: Tensor): Tensor {
 }
 
 /** A frame for each centre, the nearest that is still free. */
-function distinctNearest(points: Tensor, centres: Tensor): number[] {
+function distinctNearest(points: Vectors, centres: Vectors): number[] {
   const taken = new Set<number>();
-  const count = centres.size(0);
+  const count = centres.rows.size(0);
   for (let start = 0; start < count; start += CHUNK) {
     scope(() => {
-      const part = centres.narrow(0, start, Math.min(CHUNK, count - start));
+      const part = centres.part(start, Math.min(CHUNK, count - start));
       const distances = squaredDistances(part, points).toTypedArray() as Float32Array;
-      const size = points.size(0);
-      for (let row = 0; row < part.size(0); row++) {
+      const size = points.rows.size(0);
+      for (let row = 0; row < part.rows.size(0); row++) {
         let best = -1;
         for (let i = 0; i < size; i++) {
           if (taken.has(i)) continue;

@@ -67,12 +67,16 @@ describe('actions', () => {
   test('malformed tokens give zeros, not a crash', () => {
     const fast = smallFast(folder);
     const policy = policyOf({ action_tokenizer_name: fast, temperature: 5 });
+    const warnings: string[] = [];
+    policy.onWarning = (line) => warnings.push(line);
     expect(policy.predictActionChunk(smallBatch()).abs().max().item()).toBe(0);
+    expect(warnings).toEqual([expect.stringContaining('do not begin with "Action:"')]);
     const lax = policyOf({
       action_tokenizer_name: fast,
       temperature: 5,
       validate_action_token_prefix: false,
     });
+    lax.onWarning = () => {};
     expect(Boolean(lax.predictActionChunk(smallBatch()).isfinite().all().item())).toBe(true);
   });
 

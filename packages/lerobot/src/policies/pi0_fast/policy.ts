@@ -1,6 +1,6 @@
 import { CraftError, cat, full, noGrad, ones, type optim, scope, type Tensor, tensor } from '@craft-ft/torch';
 import type { TensorBatch } from '../../processors/step.js';
-import { ActionTokens, FastTokenizer, TextTokenizer } from '../../tokenizers/index.js';
+import type { ActionTokens } from '../../tokenizers/action-tokens.js';
 import { ActionQueue } from '../action-queue.js';
 import type { HiddenStates } from '../hidden-states.js';
 import { findFeature, Policy, type PolicyOutput } from '../policy.js';
@@ -10,6 +10,7 @@ import { cameraImages } from './images.js';
 import { actionTokenLoss } from './loss.js';
 import { Pi0FastModel, type Prefix, type Tokens } from './model.js';
 import { type Pi0FastSizes, VARIANT_SIZES } from './sizes.js';
+import { loadActionTokens, loadTextTokenizer } from './tokenizers.js';
 
 const LANGUAGE = ['observation.language.tokens', 'observation.language.attention_mask'] as const;
 const ACTION = ['action.tokens', 'action.token_mask'] as const;
@@ -37,6 +38,11 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   readonly #queue: ActionQueue;
   readonly #actionDim: number;
   #detokenizer: ActionDetokenizer | null = null;
+  #warned = false;
+  /** Called before a chunk of actions is predicted; see `PolicyProcessors.follow`. */
+  onPrediction: (() => void) | null = null;
+  /** Receives one-line warnings. Default: `console.warn`. */
+  onWarning: (message: string) => void = (message) => console.warn(message);
 
   /**
    * @param sizes of another network than the variant's
@@ -70,9 +76,12 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
    */
   override predictActionChunk(batch: TensorBatch): Tensor {
     const { chunk_size: chunk } = this.config;
-    const actions = this.generateTokens(batch).map(
-      (tokens) => this.detokenizer.decode(tokens, chunk, this.#actionDim).actions,
-    );
+    this.onPrediction?.();
+    const actions = this.generateTokens(batch).map((tokens) => {
+      const { actions: decoded, problem } = this.detokenizer.decode(tokens, chunk, this.#actionDim);
+      if (problem !== null) this.warnOnce(problem);
+      return decoded;
+    });
     return tensor(actions.flat(2), {
       dtype: 'float32',
       shape: [actions.length, chunk, this.#actionDim],
@@ -111,6 +120,15 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     return [{ parameters: this.namedParameters().filter(([, parameter]) => parameter.requiresGrad) }];
   }
 
+  // A robot that stands still for want of an action is not to be a riddle.
+  private warnOnce(problem: string): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    this.onWarning(
+      `pi0_fast wrote action tokens that do not decode: ${problem}; what cannot be read of a chunk is 0 (said once)`,
+    );
+  }
+
   private get device(): string {
     return this.model.paligemma.lmHead.weight.device;
   }
@@ -131,7 +149,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   }
 
   private get bosId(): number {
-    return this.#detokenizer?.bosId ?? loadText(this.config, this.model.sizes.text.vocabSize).bosId;
+    return (this.#detokenizer ?? loadTextTokenizer(this.config, this.model.sizes.text.vocabSize)).bosId;
   }
 
   // BOS comes after the padding of the language tokens.
@@ -185,23 +203,4 @@ function actionSize(config: Pi0FastConfig): number {
     'POLICY_FEATURES',
     `policy.output_features: pi0_fast needs a vector "action" of type ACTION, found ${found}; map the dataset's name with --rename_map`,
   );
-}
-
-function loadText(config: Pi0FastConfig, vocabulary: number): TextTokenizer {
-  const text = TextTokenizer.loadSync(config.text_tokenizer_name);
-  if (text.vocabSize <= vocabulary) return text;
-  throw new CraftError(
-    'TOKENIZER_VOCAB_TOO_LARGE',
-    `policy.text_tokenizer_name=${text.name} has ${text.vocabSize} ids, ${config.paligemma_variant} embeds ${vocabulary}; ` +
-      'take builtin:bytes, or a larger policy.paligemma_variant',
-  );
-}
-
-function loadActionTokens(config: Pi0FastConfig, vocabulary: number): ActionTokens {
-  return new ActionTokens({
-    text: loadText(config, vocabulary),
-    fast: FastTokenizer.loadSync(config.action_tokenizer_name),
-    fastSkipTokens: config.fast_skip_tokens,
-    validatePrefix: config.validate_action_token_prefix,
-  });
 }

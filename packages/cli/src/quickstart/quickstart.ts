@@ -1,0 +1,64 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { atomicWriteFile } from '@craft-ft/torch';
+import type { Output } from '../main.js';
+import { formatDuration } from '../report/index.js';
+import { pooled, type SeedResult, tableLines, verdictLines } from './outcomes.js';
+import { pageIn, writeSeedsPage } from './page.js';
+import { Interrupted, runSeed } from './run-seed.js';
+import type { QuickstartSettings } from './settings.js';
+
+/** What the quickstart is asked for. */
+export interface QuickstartRequest {
+  settings: QuickstartSettings;
+  /** The first seed; the others follow. */
+  seed: number;
+  seeds: number;
+  folder: string;
+}
+
+/**
+ * Shows forgetting and what helps against it; see `craft quickstart --help`. Writes `quickstart.json` and `report.html` besides the
+ * datasets and runs; with several seeds, each in a folder of its own.
+ *
+ * @returns exit code
+ */
+export async function quickstart(request: QuickstartRequest, output: Output): Promise<number> {
+  const { settings, seed: first, seeds, folder } = request;
+  const started = performance.now();
+  const say = (line = '') => output.out(`${line}\n`);
+  const results: SeedResult[] = [];
+  try {
+    for (let seed = first; seed < first + seeds; seed++) {
+      const own = seeds === 1 ? folder : join(folder, `seed-${seed}`);
+      mkdirSync(own, { recursive: true });
+      if (seeds > 1) say(`\nSeed ${seed}, ${seed - first + 1} of ${seeds}`);
+      const result = await runSeed(settings, seed, own, output);
+      results.push(result);
+      say(
+        `\nSuccess in ${settings.rollouts} episodes of each task, the same starts for all (seed ${seed}):\n`,
+      );
+      for (const line of tableLines(result.policies)) say(`   ${line}`);
+      save(results, folder);
+    }
+  } catch (error) {
+    if (error instanceof Interrupted) return error.exitCode;
+    throw error;
+  }
+  const all = pooled(results);
+  if (seeds > 1) {
+    say(`\nAll ${seeds} seeds:\n`);
+    for (const line of tableLines(all)) say(`   ${line}`);
+    writeSeedsPage(results, pageIn(folder));
+  }
+  say();
+  for (const line of verdictLines(all)) say(`   ${line}`);
+  say(
+    `\nDone in ${formatDuration((performance.now() - started) / 1000)}. With curves and videos: ${pageIn(folder)}`,
+  );
+  return 0;
+}
+
+function save(results: readonly SeedResult[], folder: string): void {
+  atomicWriteFile(join(folder, 'quickstart.json'), `${JSON.stringify(results, null, 2)}\n`);
+}
