@@ -22,7 +22,7 @@ export interface QuickstartSettings {
 /** A state-based policy that learns a task to (nearly) 100 % in less than a minute on two cores. */
 export const QUICKSTART: QuickstartSettings = {
   episodes: 200,
-  anchors: ['--craft.anchor_num_frames=400'],
+  anchors: ['--craft.anchor_num_frames=800'],
   batchSize: 64,
   trainSteps: 1000,
   fineTuneSteps: 400,

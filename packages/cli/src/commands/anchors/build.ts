@@ -4,9 +4,6 @@ import { z } from 'zod';
 import { StageProgress } from '../../stage-progress.js';
 import { anchorsCommandOf } from './command.js';
 
-/** Exit code after Ctrl-C, as shells give it (128 + SIGINT). */
-const INTERRUPTED = 130;
-
 const schema = z.strictObject({
   policy: z.strictObject({
     path: z.string().min(1).describe('The frozen teacher: a run, a checkpoint or a model folder.'),
@@ -112,12 +109,6 @@ export const anchorsBuild = anchorsCommandOf({
     const { mixture, ...main } = config.dataset;
     const others = (mixture ?? []).map(({ weight: _, ...other }) => ({ ...other, exclude_episodes: null }));
     const progress = new StageProgress(output);
-    const interrupted = () => {
-      progress.stop();
-      output.err(`craft: interrupted; run the same command again to go on with ${config.output_dir}\n`);
-      process.exit(INTERRUPTED);
-    };
-    process.once('SIGINT', interrupted);
     try {
       await buildAnchorCache({
         teacher: config.policy.path,
@@ -147,7 +138,6 @@ export const anchorsBuild = anchorsCommandOf({
         onProgress: (stage, done, total) => progress.update(stage, done, total),
       });
     } finally {
-      process.off('SIGINT', interrupted);
       progress.stop();
     }
     for (const line of formatInfo(anchorCacheInfo(config.output_dir))) output.out(`${line}\n`);
