@@ -1,5 +1,6 @@
+import { resolve } from 'node:path';
 import { anchorChoice, anchorNeeds, CraftStrategy, createAnchorDataLoader } from '@craft-ft/craft';
-import type { StrategyContext, UpdateStrategy } from '@craft-ft/lerobot';
+import { datasetFolder, type StrategyContext, type UpdateStrategy } from '@craft-ft/lerobot';
 import type { CraftTrainConfig } from './train-config.js';
 
 /**
@@ -54,6 +55,21 @@ function anchorSource(craft: CraftTrainConfig['craft']) {
     weight: other.weight,
   }));
   return { datasets: [{ ...main, weight: 1 }, ...others] };
+}
+
+/** A warning where the task is learned from recordings that are anchors too: they then say nothing about an old task; null elsewhere. */
+export function sharedRecordings({ craft, dataset }: CraftTrainConfig): string | null {
+  if (!craft.enabled || craft.anchor_cache_dir !== '') return null;
+  const anchors = anchorChoice(craft.anchor_dataset_path, craft.anchor_dataset_root, craft.anchor_episodes);
+  if (resolve(datasetFolder(anchors)) !== resolve(datasetFolder(dataset))) return null;
+  const learned = (episode: number) =>
+    (dataset.episodes?.includes(episode) ?? true) && !dataset.exclude_episodes?.includes(episode);
+  const own = craft.anchor_episodes ?? dataset.episodes;
+  const both = own?.filter(learned) ?? null;
+  if (both !== null && both.length === 0) return null;
+  if (both === null && dataset.exclude_episodes !== null) return null;
+  const which = both === null ? 'all episodes' : `episodes [${both}]`;
+  return `${which} of ${anchors.repo_id} are both learned and anchors; keep them apart with craft.anchor_episodes and dataset.episodes`;
 }
 
 // The task's own seed would order the same dataset alike: anchors would be the very frames being trained on.

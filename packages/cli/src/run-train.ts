@@ -13,7 +13,7 @@ import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
 import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
 import type { Output } from './main.js';
-import { makeCraft } from './make-craft.js';
+import { makeCraft, sharedRecordings } from './make-craft.js';
 import { TrainProgress } from './progress.js';
 import type { CraftTrainConfig } from './train-config.js';
 
@@ -68,6 +68,8 @@ const INTERRUPTED = 130;
 export async function runTrain(request: TrainRequest, output: Output): Promise<number> {
   const { config, resumeFrom, saved } = request;
   const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
+  const shared = sharedRecordings(config);
+  if (shared !== null) warn(shared);
   if (resumeFrom !== null && saved !== null) {
     for (const line of checkResume(saved, config, resumeRules(config), resumeFrom)) warn(line);
   }
