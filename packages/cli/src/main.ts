@@ -11,7 +11,7 @@ export interface Output {
 }
 
 /** Runs a command with the words after its name; resolves to the exit code. */
-type Command = (argv: readonly string[], output: Output) => Promise<number>;
+export type Command = (argv: readonly string[], output: Output) => Promise<number>;
 
 /** Each command's one-line description and its module, loaded only when the command is run. */
 const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Command> }>> = {

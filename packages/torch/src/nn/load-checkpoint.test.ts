@@ -111,8 +111,8 @@ describe('loadCheckpoint', () => {
     const error = craftError(() => loadCheckpoint(net, file, { hint: () => '; is it another size?' }));
     expect(error.code).toBe('STATE_DICT_MISMATCH');
     expect(error.message).toBe(
-      `${path} does not fit the model: 1 missing (second.weight); 1 unexpected (extra); ` +
-        '1 misshaped (first.weight ([5,3], expected [2,3])); is it another size?',
+      `${path} does not fit the model; is it another size?: 1 missing (second.weight); 1 unexpected (extra); ` +
+        '1 misshaped (first.weight ([5,3], expected [2,3]))',
     );
     expect(values(net)).toEqual(before);
     expect(loadCheckpoint(net, file, { strict: false }).missing).toEqual(['second.weight']);

@@ -182,7 +182,7 @@ export function refuseDifferences(report: LoadReport, source: string, hint = '')
   if (parts.length > 0)
     throw new CraftError(
       'STATE_DICT_MISMATCH',
-      `${source} does not fit the model: ${parts.join('; ')}${hint}`,
+      `${source} does not fit the model${hint}: ${parts.join('; ')}`,
     );
 }
 

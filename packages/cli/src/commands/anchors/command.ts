@@ -4,12 +4,7 @@ import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
 import { fieldsHelp } from '../../help.js';
 import type { Output } from '../../main.js';
 import { withLocalPolicy } from '../../policy-path.js';
-
-/** One of the words after `craft anchors`. */
-export interface AnchorsCommand {
-  readonly about: string;
-  run(argv: readonly string[], output: Output): Promise<number>;
-}
+import type { Subcommand } from '../../subcommands.js';
 
 interface Spec<T> {
   readonly name: string;
@@ -24,7 +19,7 @@ interface Spec<T> {
 }
 
 /** A command made of its fields: flags, help, checks, and what it does with the configuration. */
-export function anchorsCommandOf<T>(spec: Spec<T>): AnchorsCommand {
+export function anchorsCommandOf<T>(spec: Spec<T>): Subcommand {
   const table: FlagTable = { fields: listFields(spec.schema), special: [], notYet: [] };
   const { leading, lists = [] } = spec;
   return {

@@ -3,12 +3,7 @@ import { z } from 'zod';
 import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
 import { fieldsHelp } from '../../help.js';
 import type { Output } from '../../main.js';
-
-/** One of the words after `craft dataset`. */
-export interface DatasetCommand {
-  readonly about: string;
-  run(argv: readonly string[], output: Output): Promise<number>;
-}
+import type { Subcommand } from '../../subcommands.js';
 
 interface Spec<T> {
   /** The word itself. */
@@ -22,7 +17,7 @@ interface Spec<T> {
 }
 
 /** A command made of its fields: flags, help, checks, and what it does with the configuration. */
-export function datasetCommand<T>(spec: Spec<T>): DatasetCommand {
+export function datasetCommand<T>(spec: Spec<T>): Subcommand {
   const table: FlagTable = { fields: listFields(spec.schema), special: [], notYet: [] };
   return {
     about: spec.about,
