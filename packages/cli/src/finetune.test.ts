@@ -62,7 +62,9 @@ test('flags override the configuration of the checkpoint, and nothing else fits'
   expect(readPolicyConfig(run).config).toMatchObject({ n_action_steps: 2, dropout: 0.3, chunk_size: 4 });
   const wider = await train(tune(join(folder, 'wider'), '--policy.dim_feedforward=64'));
   expect(wider.code).toBe(1);
-  expect(wider.err).toMatch(/model\.safetensors does not fit the model.*dim_feedforward.*: \d+ misshaped \(model\.vae_encoder/);
+  expect(wider.err).toMatch(
+    /model\.safetensors does not fit the model.*dim_feedforward.*: \d+ misshaped \(model\.vae_encoder/,
+  );
   expect(wider.err.trim().split('\n')).toHaveLength(1);
 });
 
