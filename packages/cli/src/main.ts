@@ -62,7 +62,11 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
   },
   quickstart: {
     about: 'forgetting and what helps against it, shown in a simulated world in some minutes',
-    load: async () => (await import('./commands/quickstart.js')).quickstartCommand,
+    load: async () => (await import('./commands/demo.js')).quickstartCommand,
+  },
+  demo: {
+    about: 'the same with policies that see pictures: ACT with cameras, or a small π0-FAST (about an hour)',
+    load: async () => (await import('./commands/demo.js')).demoCommand,
   },
   info: {
     about: 'versions, libtorch and hardware',

@@ -1,9 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findPolicyDir } from '@craft-ft/lerobot/configs';
+import type { FlagTable } from './flags.js';
 import type { Output } from './main.js';
 
 const FLAGS = ['--policy.path', '--policy.pretrained_path', '--baseline.path'];
+
+/** Whether a command has a flag that names a policy. */
+export function takesPolicy({ fields }: FlagTable): boolean {
+  return fields.some(({ path }) => FLAGS.includes(`--${path}`));
+}
 
 /**
  * Replaces the name of a policy on the Hub by the folder it is downloaded to: `--policy.path=user/name` (or

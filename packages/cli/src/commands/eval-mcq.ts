@@ -7,14 +7,12 @@ import type {
   Pi0FastPolicy,
   Share,
 } from '@craft-ft/lerobot';
-import { ConfigError, checkConfig, listFields, readPolicyConfig } from '@craft-ft/lerobot/configs';
+import { readPolicyConfig } from '@craft-ft/lerobot/configs';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
-import { applyFlags, type FlagTable, splitFlags } from '../flags.js';
-import { fieldsHelp } from '../help.js';
+import { commandOf } from '../command-of.js';
 import type { Output } from '../main.js';
-import { withLocalPolicy } from '../policy-path.js';
 
 const path = z.string().min(1);
 
@@ -48,8 +46,6 @@ const evalMcqSchema = z.strictObject({
   json: z.boolean().default(false).describe('The same JSON on standard output instead of tables.'),
 });
 
-const table: FlagTable = { fields: listFields(evalMcqSchema), special: [], notYet: [] };
-
 interface Judged extends McqSummary {
   path: string;
   questions: McqAnswer[];
@@ -59,32 +55,27 @@ interface Judged extends McqSummary {
  * `craft eval-mcq`: asks the language model inside a policy multiple-choice questions, by the likelihood of each choice. Before and
  * after fine-tuning it tells what the backbone forgot.
  */
-export async function evalMcqCommand(argv: readonly string[], output: Output): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    const about = 'Multiple-choice questions, scored by the likelihood of each choice.';
-    output.out(fieldsHelp('craft eval-mcq', about, table, output.columns));
+export const evalMcqCommand = commandOf({
+  name: 'eval-mcq',
+  about: 'Multiple-choice questions, scored by the likelihood of each choice.',
+  schema: evalMcqSchema,
+  run: async (config, output) => {
+    const { policy, baseline, questions: file, image_root: root, output: target, json } = config;
+    const { compareAnswers, readMcqQuestions } = await import('@craft-ft/lerobot');
+    const questions = readMcqQuestions(file, root ?? undefined);
+    const prompt = config.prompt.replaceAll('\\n', '\n');
+    const ask = (one: string) => judgePolicy(one, policy.device, questions, prompt, output);
+    const own = await ask(policy.path);
+    const other = baseline.path === null ? null : await ask(baseline.path);
+    const comparison = other === null ? null : compareAnswers(own.questions, other.questions);
+    const result = { questions: file, prompt, policy: own, baseline: other, comparison };
+    const text = JSON.stringify(result, null, 2);
+    if (target !== null) atomicWriteFile(target, `${text}\n`);
+    output.out(json ? `${JSON.stringify(result)}\n` : tables(questions, own, other, comparison));
+    if (target !== null && !json) output.out(`scores: ${target}\n`);
     return 0;
-  }
-  const tree = { policy: {} };
-  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(argv, output), table), table);
-  const checked = checkConfig(evalMcqSchema, tree, () => []);
-  if (checked.config === null || problems.length > 0)
-    throw new ConfigError([...problems, ...checked.problems]);
-  const { policy, baseline, questions: file, image_root: root, output: target, json } = checked.config;
-  const { compareAnswers, readMcqQuestions } = await import('@craft-ft/lerobot');
-  const questions = readMcqQuestions(file, root ?? undefined);
-  const prompt = checked.config.prompt.replaceAll('\\n', '\n');
-  const ask = (one: string) => judgePolicy(one, policy.device, questions, prompt, output);
-  const own = await ask(policy.path);
-  const other = baseline.path === null ? null : await ask(baseline.path);
-  const comparison = other === null ? null : compareAnswers(own.questions, other.questions);
-  const result = { questions: file, prompt, policy: own, baseline: other, comparison };
-  const text = JSON.stringify(result, null, 2);
-  if (target !== null) atomicWriteFile(target, `${text}\n`);
-  output.out(json ? `${JSON.stringify(result)}\n` : tables(questions, own, other, comparison));
-  if (target !== null && !json) output.out(`scores: ${target}\n`);
-  return 0;
-}
+  },
+});
 
 async function judgePolicy(
   given: string,

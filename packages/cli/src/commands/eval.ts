@@ -1,16 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, checkConfig, listFields } from '@craft-ft/lerobot/configs';
 import type { Evaluation, EvaluationSummary } from '@craft-ft/world';
 import { ENVIRONMENT_TYPES, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { commaList, unknownWords } from '../comma-list.js';
+import { commandOf } from '../command-of.js';
 import { EpisodeProgress } from '../episode-progress.js';
-import { applyFlags, type FlagTable, splitFlags } from '../flags.js';
-import { fieldsHelp } from '../help.js';
 import { loadActor } from '../load-actor.js';
 import type { Output } from '../main.js';
-import { withLocalPolicy } from '../policy-path.js';
 
 const schema = z.strictObject({
   policy: z.strictObject({
@@ -49,8 +46,6 @@ const schema = z.strictObject({
 });
 type EvalConfig = z.infer<typeof schema>;
 
-const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
-
 function validate({ env, eval: evaluation, output_dir: folder }: EvalConfig) {
   const problems = unknownWords('env.task', env.task, TABLETOP_TASKS);
   const { n_videos: videos, video_size: size } = evaluation;
@@ -64,25 +59,22 @@ function validate({ env, eval: evaluation, output_dir: folder }: EvalConfig) {
 }
 
 /** `craft eval`: how often a policy succeeds at tasks, as `lerobot-eval`. */
-export async function evalCommand(argv: readonly string[], output: Output): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    output.out(fieldsHelp('craft eval', "A policy's success rate at tasks.", table, output.columns));
+export const evalCommand = commandOf({
+  name: 'eval',
+  about: "A policy's success rate at tasks.",
+  schema,
+  validate,
+  run: async (config, output) => {
+    const result = await evaluate(config, output);
+    if (config.output_dir !== null) {
+      const { atomicWriteFile } = await import('@craft-ft/torch');
+      mkdirSync(config.output_dir, { recursive: true });
+      atomicWriteFile(join(config.output_dir, 'eval_info.json'), `${JSON.stringify(result, null, 2)}\n`);
+    }
+    output.out(config.json ? `${JSON.stringify(result)}\n` : describe(result));
     return 0;
-  }
-  const tree = { policy: {}, env: {} };
-  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(argv, output), table), table);
-  const { config, problems: more } = checkConfig(schema, tree, validate);
-  if (config === null || problems.length > 0) throw new ConfigError([...problems, ...more]);
-
-  const result = await evaluate(config, output);
-  if (config.output_dir !== null) {
-    const { atomicWriteFile } = await import('@craft-ft/torch');
-    mkdirSync(config.output_dir, { recursive: true });
-    atomicWriteFile(join(config.output_dir, 'eval_info.json'), `${JSON.stringify(result, null, 2)}\n`);
-  }
-  output.out(config.json ? `${JSON.stringify(result)}\n` : describe(result));
-  return 0;
-}
+  },
+});
 
 async function evaluate(config: EvalConfig, output: Output): Promise<Evaluation> {
   const { evaluatePolicy } = await import('@craft-ft/world');

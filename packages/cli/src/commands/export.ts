@@ -1,11 +1,8 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { ConfigError, checkConfig, listFields, readPolicyConfig } from '@craft-ft/lerobot/configs';
+import { readPolicyConfig } from '@craft-ft/lerobot/configs';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
-import { applyFlags, type FlagTable, splitFlags } from '../flags.js';
-import { fieldsHelp } from '../help.js';
-import type { Output } from '../main.js';
-import { withLocalPolicy } from '../policy-path.js';
+import { commandOf } from '../command-of.js';
 
 const exportSchema = z.strictObject({
   policy: z.strictObject({
@@ -17,46 +14,32 @@ const exportSchema = z.strictObject({
   output_dir: z.string().min(1).describe('Folder to write to; new or empty.'),
 });
 
-const table: FlagTable = { fields: listFields(exportSchema), special: [], notYet: [] };
-
 /**
  * `craft export`: writes a policy as one folder that LeRobot loads, with `model.safetensors` in one file. LoRA adapters are merged into
  * the weights of the policy they belong to.
  */
-export async function exportCommand(argv: readonly string[], output: Output): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    output.out(
-      fieldsHelp(
-        'craft export',
-        'Writes a policy as one folder for LeRobot; LoRA adapters are merged into the weights.',
-        table,
-        output.columns,
-      ),
-    );
-    return 0;
-  }
-  const tree = { policy: {} };
-  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(argv, output), table), table);
-  const checked = checkConfig(exportSchema, tree, () => []);
-  if (checked.config === null || problems.length > 0)
-    throw new ConfigError([...problems, ...checked.problems]);
-  const { policy: given, output_dir: folder } = checked.config;
-  if (existsSync(folder) && readdirSync(folder).length > 0) {
-    throw new CraftError('OUTPUT_EXISTS', `${folder} is not empty: choose another --output_dir`);
-  }
+export const exportCommand = commandOf({
+  name: 'export',
+  about: 'Writes a policy as one folder for LeRobot; LoRA adapters are merged into the weights.',
+  schema: exportSchema,
+  run: async ({ policy: given, output_dir: folder }, output) => {
+    if (existsSync(folder) && readdirSync(folder).length > 0) {
+      throw new CraftError('OUTPUT_EXISTS', `${folder} is not empty: choose another --output_dir`);
+    }
 
-  const { attachedLora, loadPolicy, loadProcessors, mergeLora, savePolicy } = await import(
-    '@craft-ft/lerobot'
-  );
-  const { dir, config } = readPolicyConfig(given.path);
-  // Where the weights came from says nothing about what is written here.
-  const policy = loadPolicy(dir, { ...config, use_peft: false, pretrained_path: null });
-  const layers = attachedLora(policy)?.layers.length ?? 0;
-  if (layers > 0) mergeLora(policy);
-  mkdirSync(folder, { recursive: true });
-  savePolicy(policy, loadProcessors(dir, config, { device: 'cpu' }), folder);
-  const what =
-    layers > 0 ? `the adapters of ${layers} layers merged into the weights` : 'no adapters to merge';
-  output.out(`${folder}: ${config.type}, ${what}\n`);
-  return 0;
-}
+    const { attachedLora, loadPolicy, loadProcessors, mergeLora, savePolicy } = await import(
+      '@craft-ft/lerobot'
+    );
+    const { dir, config } = readPolicyConfig(given.path);
+    // Where the weights came from says nothing about what is written here.
+    const policy = loadPolicy(dir, { ...config, use_peft: false, pretrained_path: null });
+    const layers = attachedLora(policy)?.layers.length ?? 0;
+    if (layers > 0) mergeLora(policy);
+    mkdirSync(folder, { recursive: true });
+    savePolicy(policy, loadProcessors(dir, config, { device: 'cpu' }), folder);
+    const what =
+      layers > 0 ? `the adapters of ${layers} layers merged into the weights` : 'no adapters to merge';
+    output.out(`${folder}: ${config.type}, ${what}\n`);
+    return 0;
+  },
+});

@@ -1,8 +1,8 @@
 import { anchorKindSchema, anchorSelectionSchema, poolingSchema } from '@craft-ft/craft/config';
 import { datasetConfigSchema, validateDataset } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
+import { subcommandOf } from '../../command-of.js';
 import { StageProgress } from '../../stage-progress.js';
-import { anchorsCommandOf } from './command.js';
 
 const schema = z.strictObject({
   policy: z.strictObject({
@@ -94,13 +94,12 @@ const schema = z.strictObject({
   overwrite: z.boolean().default(false).describe('Delete another cache that is in the folder.'),
 });
 
-export const anchorsBuild = anchorsCommandOf({
-  name: 'build',
+export const anchorsBuild = subcommandOf({
+  name: 'anchors build',
   about:
     'Builds an anchor cache from a dataset and a frozen teacher: samples of the old tasks with what the teacher makes of them. ' +
     'Training with craft.anchor_cache_dir then needs neither. Run it again to go on after an interruption.',
   schema,
-  leading: null,
   lists: ['kinds', 'layers', 'pooling', 'gripper_dims'],
   validate: (config) => validateDataset(config.dataset),
   run: async (config, output) => {

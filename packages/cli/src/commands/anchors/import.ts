@@ -1,13 +1,13 @@
 import { z } from 'zod';
+import { subcommandOf } from '../../command-of.js';
 import { StageProgress } from '../../stage-progress.js';
-import { anchorsCommandOf } from './command.js';
 
-export const anchorsImport = anchorsCommandOf({
-  name: 'import',
+export const anchorsImport = subcommandOf({
+  name: 'anchors import',
   about:
     'Converts an anchor cache of the Python project (shard_*.pt, metadata.json), executing nothing that is in it. The result holds ' +
     'token ids and images as pi0_fast takes them, and is used as it is.',
-  leading: 'from',
+  leading: { field: 'from', usage: 'FOLDER' },
   schema: z.strictObject({
     from: z.string().min(1).describe('Folder of that cache; may be given as the first word.'),
     output_dir: z.string().min(1).describe('Folder for the result; must not exist yet, or be empty.'),

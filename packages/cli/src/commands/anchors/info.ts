@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { anchorsCommandOf } from './command.js';
+import { subcommandOf } from '../../command-of.js';
 
-export const anchorsInfo = anchorsCommandOf({
-  name: 'info',
+export const anchorsInfo = subcommandOf({
+  name: 'anchors info',
   about: 'Shows what is in an anchor cache: size, tasks, coverage, teacher, layers.',
-  leading: 'root',
+  leading: { field: 'root', usage: 'FOLDER' },
   schema: z.strictObject({
     root: z.string().min(1).describe('Folder of the cache; may be given as the first word.'),
     verify: z

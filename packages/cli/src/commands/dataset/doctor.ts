@@ -1,17 +1,18 @@
 import type { Finding } from '@craft-ft/lerobot/tools';
 import { z } from 'zod';
+import { subcommandOf } from '../../command-of.js';
 import { wrap } from '../../help.js';
-import { datasetCommand, jsonField, sourceFields, sourceFolder, validateSource } from './command.js';
+import { jsonField, leadingRoot, sourceFields, sourceFolder, validateSource } from './fields.js';
 
 /** Findings of one kind that are listed; a dataset downloaded in part has hundreds. */
 const LISTED = 5;
 
-export const doctor = datasetCommand({
-  name: 'doctor',
+export const doctor = subcommandOf({
+  name: 'dataset doctor',
   about:
     'Checks a whole dataset before a long run: files, rows, indices, timestamps, tasks, videos, statistics. ' +
     'Exit code: 0 nothing wrong, 1 errors, 3 warnings only.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     fix: z

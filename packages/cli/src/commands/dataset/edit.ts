@@ -1,7 +1,8 @@
 import type { Composed } from '@craft-ft/lerobot/tools';
 import { z } from 'zod';
+import { subcommandOf } from '../../command-of.js';
 import type { Output } from '../../main.js';
-import { datasetCommand, outputField, sourceFields, sourceFolder, validateSource } from './command.js';
+import { leadingRoot, outputField, sourceFields, sourceFolder, validateSource } from './fields.js';
 
 const episodeList = z.array(z.int().min(0)).min(1);
 
@@ -12,12 +13,12 @@ function say(output: Output, { root, episodes, frames, values, videoFrames }: Co
   );
 }
 
-export const convert = datasetCommand({
-  name: 'convert',
+export const convert = subcommandOf({
+  name: 'dataset convert',
   about:
     'Writes an older dataset (v2.0, v2.1) in the format v3.0 and compares every number and every encoded video frame with the source, which is ' +
     'only read. A v3.0 dataset is written anew, its indices and video windows put right.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     ...outputField,
@@ -32,10 +33,10 @@ export const convert = datasetCommand({
   },
 });
 
-export const merge = datasetCommand({
-  name: 'merge',
+export const merge = subcommandOf({
+  name: 'dataset merge',
   about: 'Writes several datasets of the same features as one; equal tasks become one.',
-  leading: 'roots',
+  leading: { field: 'roots', usage: 'FOLDER FOLDER ...' },
   schema: z.strictObject({
     roots: z
       .array(z.string().min(1))
@@ -50,10 +51,10 @@ export const merge = datasetCommand({
   },
 });
 
-export const split = datasetCommand({
-  name: 'split',
+export const split = subcommandOf({
+  name: 'dataset split',
   about: 'Writes parts of a dataset as datasets of their own, in folders of --output named after the parts.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     ...outputField,
@@ -72,10 +73,10 @@ export const split = datasetCommand({
   },
 });
 
-export const deleteEpisodes = datasetCommand({
-  name: 'delete-episodes',
+export const deleteEpisodes = subcommandOf({
+  name: 'dataset delete-episodes',
   about: 'Writes a dataset without some episodes, the others numbered anew. The source stays as it is.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     ...outputField,

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { datasetCommand, jsonField, sourceFields, sourceFolder, validateSource } from './command.js';
+import { subcommandOf } from '../../command-of.js';
+import { jsonField, leadingRoot, sourceFields, sourceFolder, validateSource } from './fields.js';
 import { curveLines, episodeTable, round, table } from './tables.js';
 
-export const info = datasetCommand({
-  name: 'info',
+export const info = subcommandOf({
+  name: 'dataset info',
   about: 'What a dataset holds: version, robot, episodes, features, tasks. Reads the metadata only.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({ ...sourceFields, ...jsonField }),
   validate: validateSource,
   run: async (config, output) => {
@@ -40,11 +41,11 @@ export const info = datasetCommand({
   },
 });
 
-export const stats = datasetCommand({
-  name: 'stats',
+export const stats = subcommandOf({
+  name: 'dataset stats',
   about:
     'Statistics of every feature, as they are in the dataset or, with --recompute, computed anew from the data.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     episodes: z
@@ -95,12 +96,12 @@ export const stats = datasetCommand({
   },
 });
 
-export const show = datasetCommand({
-  name: 'show',
+export const show = subcommandOf({
+  name: 'dataset show',
   about:
     'Table of the episodes; with --episode, its states and actions as curves in the terminal and, with --png, pictures of its ' +
     'cameras.',
-  leading: 'root',
+  leading: leadingRoot,
   schema: z.strictObject({
     ...sourceFields,
     episode: z.int().min(0).nullable().default(null).describe('Episode to draw. null: the table of all.'),

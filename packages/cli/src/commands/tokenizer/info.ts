@@ -1,10 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, checkConfig, listFields } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
-import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
-import { fieldsHelp } from '../../help.js';
-import type { Output } from '../../main.js';
+import { commandOf } from '../../command-of.js';
 import { table as columns } from '../dataset/tables.js';
 
 const schema = z.strictObject({
@@ -15,28 +12,21 @@ const schema = z.strictObject({
   json: z.boolean().default(false).describe('JSON on standard output instead of text.'),
 });
 
-const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
-
 /** `craft tokenizer info`: what a FAST or text tokeniser is. */
 export const tokenizerInfo = {
   about: 'what a tokenizer is: its size, range and special tokens, and how it was trained',
-  run: async (argv: readonly string[], output: Output): Promise<number> => {
-    if (argv.includes('--help') || argv.includes('-h')) {
-      output.out(fieldsHelp('craft tokenizer info TOKENIZER', 'What a tokenizer is.', table, output.columns));
+  run: commandOf({
+    name: 'tokenizer info',
+    about: 'What a tokenizer is.',
+    schema,
+    leading: { field: 'tokenizer', usage: 'TOKENIZER' },
+    run: async ({ tokenizer, json }, output) => {
+      const facts = await describe(tokenizer);
+      const rows = Object.entries(facts).map(([key, value]) => [key, text(value)]);
+      output.out(`${json ? JSON.stringify(facts, null, 2) : columns(rows).join('\n')}\n`);
       return 0;
-    }
-    const leading = argv[0]?.startsWith('--') === false;
-    const tree = leading ? { tokenizer: argv[0] } : {};
-    const problems = applyFlags(tree, splitFlags(argv.slice(leading ? 1 : 0), table), table);
-    const checked = checkConfig(schema, tree, () => []);
-    if (checked.config === null || problems.length > 0)
-      throw new ConfigError([...problems, ...checked.problems]);
-    const facts = await describe(checked.config.tokenizer);
-    if (checked.config.json) output.out(`${JSON.stringify(facts, null, 2)}\n`);
-    else
-      output.out(`${columns(Object.entries(facts).map(([key, value]) => [key, text(value)])).join('\n')}\n`);
-    return 0;
-  },
+    },
+  }),
 };
 
 async function describe(name: string): Promise<Record<string, unknown>> {

@@ -1,19 +1,12 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import type { CompressionStats, FastTokenizer } from '@craft-ft/lerobot';
-import {
-  ConfigError,
-  checkConfig,
-  listFields,
-  normalizationModeSchema,
-  type Problem,
-} from '@craft-ft/lerobot/configs';
+import { normalizationModeSchema, type Problem } from '@craft-ft/lerobot/configs';
 import { CraftError } from '@craft-ft/torch/errors';
 import { Presets, SingleBar } from 'cli-progress';
 import { z } from 'zod';
-import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
-import { fieldsHelp } from '../../help.js';
+import { commandOf } from '../../command-of.js';
 import type { Output } from '../../main.js';
-import { validateSource } from '../dataset/command.js';
+import { validateSource } from '../dataset/fields.js';
 import { round } from '../dataset/tables.js';
 
 const ABOUT =
@@ -96,8 +89,6 @@ const schema = z.strictObject({
 });
 type Config = z.infer<typeof schema>;
 
-const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
-
 function validate(config: Config): Problem[] {
   const problems = validateSource(config);
   const refuse = (field: keyof Config, message: string): void => {
@@ -113,18 +104,7 @@ function validate(config: Config): Problem[] {
 /** `craft tokenizer train`: LeRobot's `lerobot-train-tokenizer`. */
 export const tokenizerTrain = {
   about: 'train a FAST action tokenizer on a dataset',
-  run: async (argv: readonly string[], output: Output): Promise<number> => {
-    if (argv.includes('--help') || argv.includes('-h')) {
-      output.out(fieldsHelp('craft tokenizer train', ABOUT, table, output.columns));
-      return 0;
-    }
-    const tree = {};
-    const problems = applyFlags(tree, splitFlags(argv, table), table);
-    const checked = checkConfig(schema, tree, validate);
-    if (checked.config === null || problems.length > 0)
-      throw new ConfigError([...problems, ...checked.problems]);
-    return train(checked.config, output);
-  },
+  run: commandOf({ name: 'tokenizer train', about: ABOUT, schema, validate, run: train }),
 };
 
 async function train(config: Config, output: Output): Promise<number> {

@@ -1,11 +1,9 @@
-import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/lerobot/configs';
+import type { Problem } from '@craft-ft/lerobot/configs';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { commaList, unknownWords } from '../../comma-list.js';
+import { commandOf } from '../../command-of.js';
 import { EpisodeProgress } from '../../episode-progress.js';
-import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
-import { fieldsHelp } from '../../help.js';
-import type { Output } from '../../main.js';
 
 const schema = z.strictObject({
   task: z.string().describe(`Tasks, separated by commas: ${TABLETOP_TASKS.join(', ')}.`),
@@ -40,8 +38,6 @@ const schema = z.strictObject({
 });
 type RecordConfig = z.infer<typeof schema>;
 
-const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
-
 function validate({
   task,
   cameras,
@@ -61,48 +57,44 @@ function validate({
 }
 
 /** `craft world record`: scripted experts as a LeRobot v3.0 dataset, on all cores. */
-export async function recordCommand(argv: readonly string[], output: Output): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    const about = 'Records scripted experts on the tabletop as a LeRobot v3.0 dataset.';
-    output.out(fieldsHelp('craft world record', about, table, output.columns));
-    return 0;
-  }
-  const tree = {};
-  const problems = applyFlags(tree, splitFlags(argv, table), table);
-  const { config, problems: more } = checkConfig(schema, tree, validate);
-  if (config === null || problems.length > 0) throw new ConfigError([...problems, ...more]);
-
-  const { recordDataset } = await import('@craft-ft/world');
-  const tasks = commaList(config.task);
-  const progress = new EpisodeProgress(output, tasks.length * config.episodes);
-  const stop = new AbortController();
-  const interrupt = () => stop.abort();
-  process.once('SIGINT', interrupt);
-  try {
-    const result = await recordDataset({
-      tasks,
-      episodes: config.episodes,
-      repoId: config.repo_id,
-      root: config.root,
-      cameras: commaList(config.cameras),
-      imageSize: config.image_size,
-      video: config.use_videos,
-      environmentState: config.environment_state,
-      seed: config.seed,
-      noise: config.noise,
-      ...(config.num_workers === null ? {} : { workers: config.num_workers }),
-      onProgress: ({ episodes, frames, failures }) =>
-        progress.update(episodes, `${frames} frames, ${failures} attempts failed`),
-      signal: stop.signal,
-    });
-    progress.stop();
-    output.out(
-      `${result.root}: ${result.episodes} episodes, ${result.frames} frames; ` +
-        `the expert failed ${result.failures} other attempts\n`,
-    );
-    return stop.signal.aborted ? 130 : 0;
-  } finally {
-    progress.stop();
-    process.off('SIGINT', interrupt);
-  }
-}
+export const recordCommand = commandOf({
+  name: 'world record',
+  about: 'Records scripted experts on the tabletop as a LeRobot v3.0 dataset.',
+  schema,
+  validate,
+  run: async (config, output) => {
+    const { recordDataset } = await import('@craft-ft/world');
+    const tasks = commaList(config.task);
+    const progress = new EpisodeProgress(output, tasks.length * config.episodes);
+    const stop = new AbortController();
+    const interrupt = () => stop.abort();
+    process.once('SIGINT', interrupt);
+    try {
+      const result = await recordDataset({
+        tasks,
+        episodes: config.episodes,
+        repoId: config.repo_id,
+        root: config.root,
+        cameras: commaList(config.cameras),
+        imageSize: config.image_size,
+        video: config.use_videos,
+        environmentState: config.environment_state,
+        seed: config.seed,
+        noise: config.noise,
+        ...(config.num_workers === null ? {} : { workers: config.num_workers }),
+        onProgress: ({ episodes, frames, failures }) =>
+          progress.update(episodes, `${frames} frames, ${failures} attempts failed`),
+        signal: stop.signal,
+      });
+      progress.stop();
+      output.out(
+        `${result.root}: ${result.episodes} episodes, ${result.frames} frames; ` +
+          `the expert failed ${result.failures} other attempts\n`,
+      );
+      return stop.signal.aborted ? 130 : 0;
+    } finally {
+      progress.stop();
+      process.off('SIGINT', interrupt);
+    }
+  },
+});

@@ -1,13 +1,12 @@
-import { ConfigError, checkConfig, listFields, nearest, type Problem } from '@craft-ft/lerobot/configs';
+import { nearest, type Problem } from '@craft-ft/lerobot/configs';
 import type { ViewSource } from '@craft-ft/world';
 import { TABLETOP_TASKS, type TabletopTask } from '@craft-ft/world/names';
 import { z } from 'zod';
-import { applyFlags, type FlagTable, splitFlags } from '../../flags.js';
-import { fieldsHelp } from '../../help.js';
+import { commandOf } from '../../command-of.js';
 import { loadActor } from '../../load-actor.js';
-import type { Output } from '../../main.js';
+import type { Command, Output } from '../../main.js';
 import { openBrowser } from '../../open-browser.js';
-import { withLocalPolicy } from '../../policy-path.js';
+import { openRecording } from './open-recording.js';
 
 const name = z.string().min(1).nullable().default(null);
 
@@ -27,7 +26,7 @@ const schema = z.strictObject({
     .strictObject({
       root: name.describe('Folder of a LeRobot dataset whose episodes are shown.'),
       repo_id: name.describe(
-        'Name of the dataset, looked up below $HF_LEROBOT_HOME when no folder is given.',
+        'Name of the dataset, as user/name; fetched from the Hub where no folder is given, episode by episode.',
       ),
     })
     .prefault({}),
@@ -44,8 +43,6 @@ const schema = z.strictObject({
     .describe('Open the page in the browser; --no-open only prints its address.'),
 });
 type ViewConfig = z.infer<typeof schema>;
-
-const table: FlagTable = { fields: listFields(schema), special: [], notYet: [] };
 
 function validate({ task, host, dataset, episode }: ViewConfig): Problem[] {
   const problems: Problem[] = [];
@@ -68,52 +65,45 @@ function validate({ task, host, dataset, episode }: ViewConfig): Problem[] {
   return problems;
 }
 
-/** `craft world view`: the tabletop in a browser, with the expert, a policy's rollouts or a dataset's episodes. Runs until interrupted. */
-export async function viewCommand(argv: readonly string[], output: Output): Promise<number> {
-  if (argv.includes('--help') || argv.includes('-h')) {
-    const about =
-      'Shows the tabletop on a page in the browser: the scripted expert, the rollouts of a policy, the episodes of a dataset.';
-    output.out(fieldsHelp('craft world view', about, table, output.columns));
+const view = commandOf({
+  name: 'world view',
+  about:
+    'Shows the tabletop on a page in the browser: the scripted expert, the rollouts of a policy, the episodes of a dataset.',
+  schema,
+  validate,
+  run: async (config, output) => {
+    const { serveView } = await import('@craft-ft/world');
+    const { task, seed, episode, port } = config;
+    const first = { task: task as TabletopTask, seed, episode };
+    const server = await serveView({ sources: await openSources(config, output), first, port });
+    output.out(`${server.url}\nCtrl-C ends it\n`);
+    if (config.open) openBrowser(server.url);
+    await new Promise<void>((resolve) => process.once('SIGINT', resolve));
+    await server.close();
     return 0;
-  }
-  const words = argv.map((word) => (word === '--no-open' ? '--open=false' : word));
-  const tree = {};
-  const problems = applyFlags(tree, splitFlags(await withLocalPolicy(words, output), table), table);
-  const { config, problems: more } = checkConfig(schema, tree, validate);
-  if (config === null || problems.length > 0) throw new ConfigError([...problems, ...more]);
+  },
+});
 
-  const { serveView } = await import('@craft-ft/world');
-  const { task, seed, episode, port } = config;
-  const first = { task: task as TabletopTask, seed, episode };
-  const sources = await openSources(config, output);
-  const count = sources.find(({ name }) => name === 'dataset')?.episodes ?? null;
-  if (count !== null && episode >= count) {
-    throw new ConfigError([{ field: 'episode', found: episode, message: `expected 0 to ${count - 1}` }]);
-  }
-  const server = await serveView({ sources, first, port });
-  output.out(`${server.url}\nCtrl-C ends it\n`);
-  if (config.open) openBrowser(server.url);
-  await new Promise<void>((resolve) => process.once('SIGINT', resolve));
-  await server.close();
-  return 0;
-}
+/** `craft world view`: the tabletop in a browser, with the expert, a policy's rollouts or a dataset's episodes. Runs until interrupted. */
+export const viewCommand: Command = (argv, output) =>
+  view(
+    argv.map((word) => (word === '--no-open' ? '--open=false' : word)),
+    output,
+  );
 
 /** What was asked for comes first; the expert is always there. */
 async function openSources(
   { policy, dataset, ...config }: ViewConfig,
   output: Output,
 ): Promise<ViewSource[]> {
-  const { datasetSource, expertSource, policySource } = await import('@craft-ft/world');
+  const { expertSource, policySource } = await import('@craft-ft/world');
   const sources: ViewSource[] = [];
   if (policy.path !== null) {
     const actor = await loadActor(policy.path, policy.device, output);
     sources.push(await policySource({ ...actor, name: policy.path, renameMap: config.rename_map }));
   }
   if (dataset.root !== null || dataset.repo_id !== null) {
-    const { datasetFolder } = await import('@craft-ft/lerobot');
-    const { root, repo_id } = dataset;
-    const folder = root ?? datasetFolder({ root, repo_id: repo_id!, episodes: null, exclude_episodes: null });
-    sources.push(await datasetSource(folder));
+    sources.push(await openRecording(dataset, config.episode, output));
   }
   return [...sources, expertSource()];
 }

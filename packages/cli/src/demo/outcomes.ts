@@ -23,7 +23,7 @@ export interface SeedResult {
   policies: PolicyResult[];
 }
 
-/** @throws where the evaluation lacks a task; the quickstart asked for both */
+/** @throws where the evaluation lacks a task; a demo asks for both */
 export function policyResult(policy: string, { per_task }: Evaluation): PolicyResult {
   const find = (name: string) => per_task.find(({ task }) => task === name)!;
   const rate = (name: string): Rate => {

@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { craft } from '../../test/craft.js';
-import { quickstart } from './quickstart.js';
-import type { QuickstartSettings } from './settings.js';
+import { demo } from './demo.js';
+import { DEMOS, type DemoSettings } from './settings.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'quickstart-'));
+const folder = mkdtempSync(join(tmpdir(), 'demo-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Every part of it, and nothing learned. */
-const MINIATURE: QuickstartSettings = {
+const MINIATURE: DemoSettings = {
+  ...DEMOS['act-state'],
   episodes: 2,
   anchors: ['--craft.anchor_episodes=[0]'],
   batchSize: 4,
@@ -22,6 +23,7 @@ const MINIATURE: QuickstartSettings = {
   rollouts: 1,
   videoSize: [32, 32],
   policy: [
+    ...DEMOS['act-state'].policy,
     '--policy.chunk_size=60',
     '--policy.n_action_steps=60',
     '--policy.dim_model=8',
@@ -40,9 +42,9 @@ test('the whole quickstart in miniature', async () => {
     printed += text;
   };
   const request = { settings: MINIATURE, seed: 3, seeds: 1, folder };
-  expect(await quickstart(request, { out, err: () => {}, columns: 100 })).toBe(0);
+  expect(await demo(request, { out, err: () => {}, columns: 100 })).toBe(0);
 
-  const [saved, ...more] = JSON.parse(readFileSync(join(folder, 'quickstart.json'), 'utf8')) as Saved[];
+  const [saved, ...more] = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Saved[];
   expect(more).toEqual([]);
   expect(saved!.seed).toBe(3);
   expect(saved!.policies.map(({ policy }) => policy)).toEqual([
@@ -79,6 +81,10 @@ test('flags', async () => {
   expect((await craft(['quickstart', '--help'])).out).toContain('--seeds');
   expect(await craft(['quickstart', '--seeds=0'])).toMatchObject({ code: 2 });
   expect((await craft(['quickstart', '--sed=1'])).err).toContain('--seed');
+  expect((await craft(['demo', '--help'])).out).toContain('act-vision');
+  expect((await craft(['demo', '--policy=act'])).err).toMatch(
+    /policy=act: expected act-state\|act-vision\|pi0-fast/,
+  );
 });
 
 function log(run: string): Record<string, number>[] {

@@ -6,11 +6,11 @@ import { formatDuration } from '../report/index.js';
 import { pooled, type SeedResult, tableLines, verdictLines } from './outcomes.js';
 import { pageIn, writeSeedsPage } from './page.js';
 import { Interrupted, runSeed } from './run-seed.js';
-import type { QuickstartSettings } from './settings.js';
+import type { DemoSettings } from './settings.js';
 
-/** What the quickstart is asked for. */
-export interface QuickstartRequest {
-  settings: QuickstartSettings;
+/** What a demo is asked for. */
+export interface DemoRequest {
+  settings: DemoSettings;
   /** The first seed; the others follow. */
   seed: number;
   seeds: number;
@@ -18,12 +18,12 @@ export interface QuickstartRequest {
 }
 
 /**
- * Shows forgetting and what helps against it; see `craft quickstart --help`. Writes `quickstart.json` and `report.html` besides the
+ * Shows forgetting and what helps against it; see `craft demo --help`. Writes `results.json` and `report.html` besides the
  * datasets and runs; with several seeds, each in a folder of its own.
  *
  * @returns exit code
  */
-export async function quickstart(request: QuickstartRequest, output: Output): Promise<number> {
+export async function demo(request: DemoRequest, output: Output): Promise<number> {
   const { settings, seed: first, seeds, folder } = request;
   const started = performance.now();
   const say = (line = '') => output.out(`${line}\n`);
@@ -60,5 +60,5 @@ export async function quickstart(request: QuickstartRequest, output: Output): Pr
 }
 
 function save(results: readonly SeedResult[], folder: string): void {
-  atomicWriteFile(join(folder, 'quickstart.json'), `${JSON.stringify(results, null, 2)}\n`);
+  atomicWriteFile(join(folder, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
 }

@@ -3,19 +3,20 @@ import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Evaluation } from '@craft-ft/world';
 import { evalCommand } from '../commands/eval.js';
+import { tokenizerTrain } from '../commands/tokenizer/train.js';
 import { recordCommand } from '../commands/world/record.js';
 import { loadTrainConfig } from '../load-config.js';
 import type { Output } from '../main.js';
 import { runTrain } from '../run-train.js';
-import { baseMethod, fineTuning, type Method } from './methods.js';
+import { baseMethod, fineTuning, type Method, type Places } from './methods.js';
 import { type PolicyResult, policyResult, type SeedResult } from './outcomes.js';
 import { pageIn, writeSeedPage } from './page.js';
-import { OLD_TASK, type QuickstartSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
+import { colorOf, type DemoSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
 
-/** A command that did not finish; its exit code is the quickstart's. */
+/** A command that did not finish; its exit code is the demo's. */
 export class Interrupted extends CraftError {
   constructor(readonly exitCode: number) {
-    super('INTERRUPTED', 'the quickstart was interrupted');
+    super('INTERRUPTED', 'the demo was interrupted');
   }
 }
 
@@ -25,15 +26,20 @@ export class Interrupted extends CraftError {
  * @param folder everything goes into it
  */
 export async function runSeed(
-  settings: QuickstartSettings,
+  settings: DemoSettings,
   seed: number,
   folder: string,
   output: Output,
 ): Promise<SeedResult> {
   const step = steps(output);
-  const places = { data: join(folder, 'data'), base: join(folder, 'red'), seed };
+  const places: Places = {
+    data: join(folder, 'data'),
+    base: join(folder, 'red'),
+    tokenizer: join(folder, 'tokenizer'),
+    seed,
+  };
   for (const task of TASKS) {
-    const color = task === OLD_TASK ? 'red' : 'blue';
+    const color = colorOf(task);
     await step(
       `Recording a scripted expert: the cube into the ${color} bin.`,
       'world record',
@@ -41,13 +47,22 @@ export async function runSeed(
       [
         `--task=${task}`,
         `--episodes=${settings.episodes}`,
-        `--repo_id=quickstart/${color}`,
+        `--repo_id=${settings.name}/${color}`,
         `--root=${join(places.data, color)}`,
         `--seed=${recordedSeed(seed, task)}`,
         // So unsteady that it misses the cube now and then: a policy has to see what to do about that.
         '--noise=1.5',
+        ...settings.recording,
       ],
     );
+  }
+  if (settings.tokenizer !== undefined) {
+    await step('Training a tokeniser on the actions of red.', 'tokenizer train', tokenizerTrain.run, [
+      `--repo_id=${settings.name}/red`,
+      `--root=${join(places.data, 'red')}`,
+      ...settings.tokenizer,
+      `--output_dir=${places.tokenizer}`,
+    ]);
   }
   const base = baseMethod(settings, places);
   const tuned = fineTuning(settings, places);

@@ -1,6 +1,6 @@
-import { NEW_TASK, OLD_TASK, type QuickstartSettings, TASKS } from './settings.js';
+import { colorOf, type DemoSettings, type DemoTask, NEW_TASK, OLD_TASK, TASKS } from './settings.js';
 
-/** A policy of the quickstart: how it is called, where its run lies, and what `craft train` is told. */
+/** A policy of the demo: how it is called, where its run lies, and what `craft train` is told. */
 export interface Method {
   name: string;
   /** Name of its folder. */
@@ -9,25 +9,25 @@ export interface Method {
   flags: readonly string[];
 }
 
-const NORMALIZE = '{"VISUAL":"MEAN_STD","STATE":"MEAN_STD","ACTION":"MEAN_STD","ENV":"MEAN_STD"}';
-
-interface Places {
+/** Where a demo keeps what it makes. */
+export interface Places {
   /** Folder of the datasets. */
   data: string;
   /** Folder of the run on the old task. */
   base: string;
+  /** Folder of the tokeniser of actions, where the policy has one. */
+  tokenizer: string;
   seed: number;
 }
 
-/** What every training of the quickstart has in common. */
-function common(settings: QuickstartSettings, task: string, { data, seed }: Places): string[] {
-  const color = task === OLD_TASK ? 'red' : 'blue';
+/** What every training has in common. */
+function common(settings: DemoSettings, task: DemoTask, { data, seed }: Places): string[] {
   return [
-    `--dataset.repo_id=quickstart/${color}`,
-    `--dataset.root=${data}/${color}`,
+    `--dataset.repo_id=${settings.name}/${colorOf(task)}`,
+    `--dataset.root=${data}/${colorOf(task)}`,
     `--seed=${seed}`,
     `--batch_size=${settings.batchSize}`,
-    '--scheduler.type=linear',
+    ...settings.optimizer.always,
     '--save_freq=0',
     '--env.type=tabletop',
     `--env.task=${TASKS.join(',')}`,
@@ -36,22 +36,17 @@ function common(settings: QuickstartSettings, task: string, { data, seed }: Plac
 }
 
 /** Training on the old task. */
-export function baseMethod(settings: QuickstartSettings, places: Places): Method {
+export function baseMethod(settings: DemoSettings, places: Places): Method {
   return {
     name: 'trained on red',
     folder: 'red',
     title: 'Training on red, from nothing.',
     flags: [
-      '--policy.type=act',
-      '--policy.task_embedding_dim=32',
-      '--policy.use_vae=false',
-      '--policy.dropout=0',
-      `--policy.normalization_mapping=${NORMALIZE}`,
       ...settings.policy,
+      ...(settings.tokenizer === undefined ? [] : [`--policy.action_tokenizer_name=${places.tokenizer}`]),
       ...common(settings, OLD_TASK, places),
       `--steps=${settings.trainSteps}`,
-      '--optimizer.lr=1e-3',
-      '--scheduler.num_warmup_steps=50',
+      ...settings.optimizer.training,
       '--log_freq=100',
       `--eval_freq=${settings.trainEvalFreq}`,
     ],
@@ -59,12 +54,12 @@ export function baseMethod(settings: QuickstartSettings, places: Places): Method
 }
 
 /** The three ways to the new task: from the same checkpoint, with the same data in the same order and the same number of steps. */
-export function fineTuning(settings: QuickstartSettings, places: Places): Method[] {
+export function fineTuning(settings: DemoSettings, places: Places): Method[] {
   const same = [
     `--policy.path=${places.base}`,
     ...common(settings, NEW_TASK, places),
     `--steps=${settings.fineTuneSteps}`,
-    '--optimizer.lr=5e-4',
+    ...settings.optimizer.fineTuning,
     '--log_freq=50',
     `--eval_freq=${settings.fineTuneEvalFreq}`,
   ];
@@ -94,15 +89,8 @@ export function fineTuning(settings: QuickstartSettings, places: Places): Method
     {
       name: 'fine-tuned, CRaFT',
       folder: 'blue-craft',
-      title:
-        'Fine-tuning on blue with CRaFT: on the same anchors, its actions may not leave those it starts with.',
-      flags: [
-        ...same,
-        ...anchors,
-        '--craft.retention_mode=action',
-        '--craft.epsilon_start=0.05',
-        '--craft.lambda_lr=1',
-      ],
+      title: `Fine-tuning on blue with CRaFT: ${settings.bound}.`,
+      flags: [...same, ...anchors, ...settings.constraint],
     },
   ];
 }

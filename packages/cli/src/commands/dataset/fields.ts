@@ -1,0 +1,46 @@
+import type { Problem } from '@craft-ft/lerobot/configs';
+import { z } from 'zod';
+
+/** The word before the flags. */
+export const leadingRoot = { field: 'root', usage: 'FOLDER' };
+
+/** Which dataset: a folder, or a name that is looked up. */
+export const sourceFields = {
+  root: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Folder of the dataset; may be given as the first word, without --root=.'),
+  repo_id: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Name of the dataset, as user/name, looked up below $HF_LEROBOT_HOME when no folder is given.'),
+};
+
+export const outputField = {
+  output: z.string().min(1).describe('Folder for the result; must not exist yet, or be empty.'),
+};
+
+export const jsonField = {
+  json: z.boolean().default(false).describe('JSON on standard output instead of text.'),
+};
+
+interface Source {
+  root: string | null;
+  repo_id: string | null;
+}
+
+export function validateSource({ root, repo_id }: Source): Problem[] {
+  if (root !== null || repo_id !== null) return [];
+  return [{ field: 'root', found: undefined, message: 'expected the folder of a dataset, or repo_id' }];
+}
+
+/** The folder of the chosen dataset. */
+export async function sourceFolder({ root, repo_id }: Source): Promise<string> {
+  if (root !== null) return root;
+  const { datasetFolder } = await import('@craft-ft/lerobot');
+  return datasetFolder({ root: null, repo_id: repo_id!, episodes: null, exclude_episodes: null });
+}

@@ -1,0 +1,134 @@
+export const DEMO_POLICIES = ['act-state', 'act-vision', 'pi0-fast'] as const;
+export type DemoPolicy = (typeof DEMO_POLICIES)[number];
+
+/** What a demo tells, and how large it is. */
+export interface DemoSettings {
+  /** Names the datasets: `<name>/red`. */
+  name: string;
+  /** Demonstrations of each task. */
+  episodes: number;
+  /** Flags of the recording: what is observed. */
+  recording: readonly string[];
+  /** Flags of `craft tokenizer train`, for a policy that writes its actions as tokens. */
+  tokenizer?: readonly string[];
+  /** Flags that choose the few anchors: what may be seen of the old task while the new one is learned. */
+  anchors: readonly string[];
+  /** Flags of the constraint, and what they mean. */
+  constraint: readonly string[];
+  bound: string;
+  batchSize: number;
+  trainSteps: number;
+  fineTuneSteps: number;
+  /** Episodes of each task in an evaluation during training, and the steps between two of them. */
+  trials: number;
+  trainEvalFreq: number;
+  fineTuneEvalFreq: number;
+  /** Episodes of each task in the table. */
+  rollouts: number;
+  /** Height and width of the videos. */
+  videoSize: readonly [number, number];
+  /** Flags of the policy. */
+  policy: readonly string[];
+  /** Flags of the optimiser: in every training, on the old task, and in fine-tuning. */
+  optimizer: { always: readonly string[]; training: readonly string[]; fineTuning: readonly string[] };
+}
+
+const ACT = [
+  '--policy.type=act',
+  '--policy.task_embedding_dim=32',
+  '--policy.use_vae=false',
+  '--policy.dropout=0',
+  '--policy.normalization_mapping={"VISUAL":"MEAN_STD","STATE":"MEAN_STD","ACTION":"MEAN_STD","ENV":"MEAN_STD"}',
+  '--policy.chunk_size=10',
+  '--policy.n_action_steps=3',
+  '--policy.dim_model=128',
+  '--policy.n_heads=4',
+  '--policy.dim_feedforward=256',
+  '--policy.n_encoder_layers=3',
+];
+
+/** A state-based policy that learns a task to (nearly) 100 % in less than a minute on two cores. */
+const ACT_STATE: DemoSettings = {
+  name: 'quickstart',
+  episodes: 200,
+  recording: [],
+  anchors: ['--craft.anchor_num_frames=800'],
+  constraint: ['--craft.retention_mode=action', '--craft.epsilon_start=0.05', '--craft.lambda_lr=1'],
+  bound: 'on the same anchors, its actions may not leave those it starts with',
+  batchSize: 64,
+  trainSteps: 1000,
+  fineTuneSteps: 400,
+  trials: 20,
+  trainEvalFreq: 500,
+  fineTuneEvalFreq: 100,
+  rollouts: 50,
+  videoSize: [144, 192],
+  policy: ACT,
+  optimizer: {
+    always: ['--scheduler.type=linear'],
+    training: ['--optimizer.lr=1e-3', '--scheduler.num_warmup_steps=50'],
+    fineTuning: ['--optimizer.lr=5e-4'],
+  },
+};
+
+/** The same policy with a camera above the table and one at the hand; a small ResNet, from random weights, sees for it. */
+const ACT_VISION: DemoSettings = {
+  ...ACT_STATE,
+  name: 'act-vision',
+  recording: ['--cameras=top,wrist', '--environment_state=false'],
+  batchSize: 32,
+  trainSteps: 2500,
+  fineTuneSteps: 800,
+  trainEvalFreq: 1250,
+  fineTuneEvalFreq: 200,
+  policy: [
+    ...ACT,
+    '--policy.vision_backbone=resnet18_quarter',
+    '--policy.pretrained_backbone_weights=null',
+    '--dataset.frame_cache=memory',
+  ],
+  optimizer: {
+    always: ['--scheduler.type=linear'],
+    training: [
+      '--optimizer.lr=5e-4',
+      '--policy.optimizer_lr_backbone=5e-4',
+      '--scheduler.num_warmup_steps=50',
+    ],
+    fineTuning: ['--optimizer.lr=2.5e-4', '--policy.optimizer_lr_backbone=2.5e-4'],
+  },
+};
+
+/** The smallest vision-language-action model, from random weights: instruction and joints as text, actions as FAST tokens. */
+const PI0_FAST: DemoSettings = {
+  ...ACT_VISION,
+  name: 'pi0-fast',
+};
+
+export const DEMOS: Readonly<Record<DemoPolicy, DemoSettings>> = {
+  'act-state': ACT_STATE,
+  'act-vision': ACT_VISION,
+  'pi0-fast': PI0_FAST,
+};
+
+export const OLD_TASK = 'place-in-red-bin';
+export const NEW_TASK = 'place-in-blue-bin';
+export const TASKS = [OLD_TASK, NEW_TASK] as const;
+export type DemoTask = (typeof TASKS)[number];
+
+/** The bin's colour: what the task's data and results are called by. */
+export const colorOf = (task: DemoTask): 'red' | 'blue' => (task === OLD_TASK ? 'red' : 'blue');
+
+/** Seeds of episodes: no start is both learned from and tested on. Evaluation during training takes the training's own seed. */
+const RECORDED = 1_000_000;
+const TESTED = 500_000;
+const PER_SEED = 2_000;
+
+/** Seed of the first demonstration. */
+export function recordedSeed(seed: number, task: DemoTask): number {
+  return RECORDED + 2 * PER_SEED * seed + (task === NEW_TASK ? PER_SEED : 0);
+}
+
+/** Seed of the first test. */
+export function testedSeed(seed: number): number {
+  return TESTED + PER_SEED * (seed % 200);
+}
