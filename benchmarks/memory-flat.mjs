@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { findPython, root, versions } from './lib/machine.mjs';
 import { commandLine, runSide, summary, takeTurns } from './lib/sides.mjs';
 import { table } from './lib/table.mjs';
+import { bothSides } from './lib/versus-python.mjs';
 
 export const title =
   'Live tensors and memory over 1,000 training steps of a small Transformer, peak against PyTorch';
@@ -11,15 +12,6 @@ const SHORT = 50; // the peak is reached within the first steps
 const ROUNDS = 3;
 // One thread: threads that wait for each other on a busy machine would make times meaningless.
 const env = { OMP_NUM_THREADS: '1' };
-
-function typescript(name, steps) {
-  return {
-    name,
-    command: process.execPath,
-    args: [join(root, 'benchmarks/node/memory-flat.mjs'), String(steps)],
-    env,
-  };
-}
 
 /** Peaks and step time of one side's short runs. */
 function compare(results) {
@@ -35,14 +27,14 @@ function compare(results) {
 
 export async function run() {
   const python = findPython();
-  const long = typescript('typescript, 1,000 steps', STEPS);
-  const sides = [typescript('typescript', SHORT)];
-  if (python !== null) {
-    const args = [join(root, 'benchmarks/python/memory_flat.py'), String(SHORT)];
-    sides.push({ name: 'python', command: python.command, args, env: { ...env, ...python.env } });
-  } else {
-    process.stderr.write('no Python with the same torch: own figures only\n');
-  }
+  const long = {
+    name: 'typescript, 1,000 steps',
+    command: process.execPath,
+    args: [join(root, 'benchmarks/node/memory-flat.mjs'), String(STEPS)],
+    env,
+  };
+  const args = [String(SHORT)];
+  const sides = bothSides(python, { name: 'memory-flat', args }, { name: 'memory_flat', args }, env);
   process.stderr.write(`${STEPS} steps in TypeScript\n`);
   const own = await runSide(long);
   const results = await takeTurns(sides, ROUNDS);

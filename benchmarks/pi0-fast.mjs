@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cores, findPython, root, versions } from './lib/machine.mjs';
-import { commandLine, runSide, summary, takeTurns } from './lib/sides.mjs';
-import { table } from './lib/table.mjs';
+import { commandLine, runSide, takeTurns } from './lib/sides.mjs';
+import { bothSides, compareFigure, figuresTable } from './lib/versus-python.mjs';
 
 export const title =
   'pi0_fast, variant gemma_mini (two cameras at 112, batch 4): training step and decoding against PyTorch on the same libtorch';
@@ -24,20 +24,15 @@ export async function run() {
   const env = { OMP_NUM_THREADS: String(threads) };
   const folder = mkdtempSync(join(tmpdir(), 'pi0-fast-'));
   const counts = [folder, String(STEPS), String(TOKENS)];
-  const script = join(root, 'benchmarks/node/pi0-fast.mjs');
-  const sides = [{ name: 'typescript', command: process.execPath, args: [script, 'run', ...counts], env }];
-  if (python !== null) {
-    sides.push({
-      name: 'python',
-      command: python.command,
-      args: [join(root, 'benchmarks/python/pi0_fast.py'), ...counts],
-      env: { ...env, ...python.env },
-    });
-  } else {
-    process.stderr.write('no Python with the same torch: own figures only\n');
-  }
+  const sides = bothSides(
+    python,
+    { name: 'pi0-fast', args: ['run', ...counts] },
+    { name: 'pi0_fast', args: counts },
+    env,
+  );
   try {
-    await runSide({ name: 'make', command: process.execPath, args: [script, 'make', folder] });
+    const make = [join(root, 'benchmarks/node/pi0-fast.mjs'), 'make', folder];
+    await runSide({ name: 'make', command: process.execPath, args: make });
     const results = await takeTurns(sides, ROUNDS);
     return {
       versions: versions(python),
@@ -51,14 +46,13 @@ export async function run() {
   }
 }
 
-function compare({ typescript, python }) {
+function compare(results) {
+  const { typescript, python } = results;
   const figures = {};
   const misses = python === undefined ? [] : disagreements(typescript[0], python[0]);
   for (const figure of FIGURES) {
-    const own = summary(typescript.map((r) => r[figure]));
-    const other = python === undefined ? null : summary(python.map((r) => r[figure]));
-    const ratio = other === null ? null : own.median / other.median;
-    figures[figure] = { typescript: own, python: other, ratio };
+    figures[figure] = compareFigure(results, figure);
+    const { ratio } = figures[figure];
     if (ratio !== null && ratio > LIMITS[figure])
       misses.push(`${figure}: ${ratio.toFixed(3)} times PyTorch, at most ${LIMITS[figure]} is wanted`);
   }
@@ -73,12 +67,4 @@ function disagreements(own, other) {
   return misses;
 }
 
-export function human({ figures, versions: v }) {
-  const number = (value) => (value === undefined || value === null ? '-' : value.toFixed(2));
-  const rows = Object.entries(figures).map(([name, { typescript, python, ratio }]) => [
-    name,
-    ...[typescript.min, typescript.median, python?.min, python?.median, ratio].map(number),
-  ]);
-  const head = ['', 'TS min', 'TS median', 'Python min', 'Python median', 'ratio of medians'];
-  return `${table([head, ...rows])}\n\nlibtorch ${v.libtorch}, Node ${v.node}, Python's torch ${v.python_torch ?? 'absent'}, ${v.processor}`;
-}
+export const human = (result) => figuresTable(result);

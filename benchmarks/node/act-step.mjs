@@ -1,7 +1,7 @@
 // One side of act-step: a training step of ACT (state only) at LeRobot's default size. Usage: act-step.mjs STEPS
-import { readFileSync } from 'node:fs';
 import * as lerobot from '../../packages/lerobot/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import { median, status } from '../lib/measure.mjs';
 
 const STEPS = Number(process.argv[2]);
 const [BATCH, DIM] = [8, 26];
@@ -29,12 +29,11 @@ for (let i = 0; i < STEPS + 1; i++) {
   torch.scope(() => strategy.update(i, [() => batch]));
   if (i > 0) times.push(performance.now() - before);
 }
-const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
 const parameters = policy.parameters().reduce((sum, parameter) => sum + parameter.numel, 0);
 console.log(
   JSON.stringify({
-    step_ms: times.sort((a, b) => a - b)[times.length >> 1],
-    peak_mb: Number(peak[1]) / 1024,
+    step_ms: median(times),
+    peak_mb: status('VmHWM'),
     parameters,
   }),
 );

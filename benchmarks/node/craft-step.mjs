@@ -1,10 +1,10 @@
 // One side of craft-step: steps of training by CRaFT or the baseline. Usage: craft-step.mjs act|pi0_fast craft|baseline STEPS FOLDER
 // CRaFT's retention_freq is 2, so that steps with and without a retention gradient take turns.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import * as craft from '../../packages/craft/dist/index.js';
 import * as lerobot from '../../packages/lerobot/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import { cpuMs, median, status } from '../lib/measure.mjs';
+import { loadMini } from '../lib/pi0-fast.mjs';
 
 const [type, kind, count, folder] = process.argv.slice(2);
 const STEPS = Number(count);
@@ -34,37 +34,9 @@ function act() {
   return { config, policy: lerobot.makePolicy(config), task: batch(), anchors: batch(), batchSize };
 }
 
-// Weights and inputs as node/pi0-fast.mjs writes them.
 function pi0Fast() {
-  const file = torch.safetensors.loadFile(join(folder, 'inputs.safetensors'));
-  const [batchSize, , side] = file.get('left').shape;
-  const config = lerobot.parsePolicyConfig(
-    {
-      type: 'pi0_fast',
-      paligemma_variant: 'gemma_mini',
-      device: 'cpu',
-      image_resolution: [side, side],
-      text_tokenizer_name: 'builtin:bytes',
-      input_features: {
-        'observation.state': feature('STATE', 26),
-        'observation.images.left': feature('VISUAL', 3, side, side),
-        'observation.images.right': feature('VISUAL', 3, side, side),
-      },
-      output_features: { action: feature('ACTION', 26) },
-    },
-    'craft-step',
-  );
-  const policy = lerobot.makePolicy(config);
-  policy.loadStateDict(torch.safetensors.loadFile(join(folder, 'model.safetensors')));
-  const task = {
-    'observation.images.left': file.get('left'),
-    'observation.images.right': file.get('right'),
-    'observation.language.tokens': file.get('language'),
-    'observation.language.attention_mask': file.get('language_mask').to('bool'),
-    'action.tokens': file.get('actions'),
-    'action.token_mask': file.get('action_mask').to('bool'),
-  };
-  return { config, policy, task, anchors: task, batchSize };
+  const { batch, ...rest } = loadMini(folder);
+  return { ...rest, task: batch, anchors: batch };
 }
 
 torch.manualSeed(0);
@@ -107,24 +79,19 @@ await strategy.begin(0);
 const times = [[], []];
 for (let i = 0; i < (isCraft ? 2 : 1) * (STEPS + 1); i++) {
   await strategy.ready(i);
-  const [before, cpuBefore] = [performance.now(), process.cpuUsage()];
+  const [before, cpuBefore] = [performance.now(), cpuMs()];
   torch.scope(() => strategy.update(i, [() => ({ ...task })]));
-  const { user, system } = process.cpuUsage(cpuBefore);
-  times[isCraft ? i % 2 : 0].push({ ms: performance.now() - before, cpu: (user + system) / 1000 });
+  times[isCraft ? i % 2 : 0].push({ ms: performance.now() - before, cpu: cpuMs() - cpuBefore });
 }
 // The first step of each kind warms up.
-const median = (list, key) => {
-  const sorted = list.slice(1).map((time) => time[key]);
-  return sorted.sort((a, b) => a - b)[sorted.length >> 1];
-};
-const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
+const middle = (list, key) => median(list.slice(1).map((time) => time[key]));
 const [step, between] = times;
 console.log(
   JSON.stringify({
-    step_ms: median(step, 'ms'),
-    cpu_ms: median(step, 'cpu'),
-    ...(isCraft && { between_ms: median(between, 'ms'), between_cpu_ms: median(between, 'cpu') }),
-    peak_mb: Number(peak[1]) / 1024,
+    step_ms: middle(step, 'ms'),
+    cpu_ms: middle(step, 'cpu'),
+    ...(isCraft && { between_ms: middle(between, 'ms'), between_cpu_ms: middle(between, 'cpu') }),
+    peak_mb: status('VmHWM'),
     parameters: optimization.parameters.entries.reduce((sum, { length }) => sum + length, 0),
   }),
 );

@@ -1,8 +1,9 @@
 // One side of load-checkpoint. Usage: load-checkpoint.mjs make FILE | load FILE DTYPE
 // A pi0_fast of about 230 million parameters: half of them in the two tables of the vocabulary, as in the published one.
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import * as lerobot from '../../packages/lerobot/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import { status } from '../lib/measure.mjs';
 
 const [what, file, dtype] = process.argv.slice(2);
 const MB = 2 ** 20;
@@ -10,12 +11,6 @@ const SIZES = {
   vision: { width: 384, depth: 4, mlpDim: 1536, heads: 6, patch: 14 },
   text: { width: 1024, depth: 8, mlpDim: 4096, heads: 8, kvHeads: 1, headDim: 128, vocabSize: 60_000 },
 };
-
-function status(field) {
-  return (
-    Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024
-  );
-}
 
 function makePolicy(type) {
   const config = lerobot.parsePolicyConfig(

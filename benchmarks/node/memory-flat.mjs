@@ -1,21 +1,10 @@
 // One side of memory-flat: trains and reports. Usage: memory-flat.mjs STEPS
-import { readFileSync } from 'node:fs';
 import * as torch from '../../packages/torch/dist/index.js';
+import { status } from '../lib/measure.mjs';
 
 const STEPS = Number(process.argv[2]);
 const [BATCH, LENGTH, DIM, HEADS, LAYERS, CLASSES] = [16, 64, 128, 4, 2, 32];
 const { nn, optim } = torch;
-
-/** A line of /proc/self/status in MB; resident memory as Node sees it where there is no such file. */
-function status(field) {
-  try {
-    return (
-      Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024
-    );
-  } catch {
-    return process.memoryUsage().rss / 2 ** 20;
-  }
-}
 
 class Block extends nn.Module {
   norm1 = new nn.LayerNorm(DIM);

@@ -1,40 +1,22 @@
 // One side of pi0-fast. Usage: pi0-fast.mjs make FOLDER | run FOLDER STEPS TOKENS
 // `make` writes the weights and inputs that both sides share.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import * as lerobot from '../../packages/lerobot/dist/index.js';
 import { decodeTokens } from '../../packages/lerobot/dist/policies/pi0_fast/decoding.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import { cpuMs, median, status } from '../lib/measure.mjs';
+import { inputsPath, loadMini, miniConfig, weightsPath } from '../lib/pi0-fast.mjs';
 
 const [what, folder, steps, tokens] = process.argv.slice(2);
 const [BATCH, SIDE, LANGUAGE, ACTIONS, VOCABULARY] = [4, 112, 96, 64, 2048];
-const weights = join(folder, 'model.safetensors');
-const inputs = join(folder, 'inputs.safetensors');
-
-const camera = { type: 'VISUAL', shape: [3, SIDE, SIDE] };
-const config = lerobot.parsePolicyConfig(
-  {
-    type: 'pi0_fast',
-    paligemma_variant: 'gemma_mini',
-    device: 'cpu',
-    image_resolution: [SIDE, SIDE],
-    text_tokenizer_name: 'builtin:bytes',
-    input_features: {
-      'observation.state': { type: 'STATE', shape: [26] },
-      'observation.images.left': camera,
-      'observation.images.right': camera,
-    },
-    output_features: { action: { type: 'ACTION', shape: [26] } },
-  },
-  'pi0-fast',
-);
 
 function make() {
   torch.manualSeed(0);
-  torch.safetensors.saveFile(weights, lerobot.makePolicy(config).stateDict(), { format: 'pt' });
+  torch.safetensors.saveFile(weightsPath(folder), lerobot.makePolicy(miniConfig(SIDE)).stateDict(), {
+    format: 'pt',
+  });
   const lengths = (longest) => torch.arange(0, BATCH).mul(-7).add(longest).unsqueeze(1);
   const mask = (count) => torch.arange(0, count).unsqueeze(0).lt(lengths(count)).to('int64');
-  torch.safetensors.saveFile(inputs, [
+  torch.safetensors.saveFile(inputsPath(folder), [
     ['left', torch.rand([BATCH, 3, SIDE, SIDE])],
     ['right', torch.rand([BATCH, 3, SIDE, SIDE])],
     ['language', torch.randint(4, VOCABULARY, [BATCH, LANGUAGE], { dtype: 'int64' })],
@@ -45,25 +27,8 @@ function make() {
   return {};
 }
 
-const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-const cpuMs = () => {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-};
-const peak = () => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
-
 function run() {
-  const policy = lerobot.makePolicy(config);
-  policy.loadStateDict(torch.safetensors.loadFile(weights));
-  const file = torch.safetensors.loadFile(inputs);
-  const batch = {
-    'observation.images.left': file.get('left'),
-    'observation.images.right': file.get('right'),
-    'observation.language.tokens': file.get('language'),
-    'observation.language.attention_mask': file.get('language_mask').to('bool'),
-    'action.tokens': file.get('actions'),
-    'action.token_mask': file.get('action_mask').to('bool'),
-  };
+  const { config, policy, batch } = loadMini(folder);
   const one = Object.fromEntries(Object.entries(batch).map(([key, value]) => [key, value.narrow(0, 0, 1)]));
   const decode = (maxSteps) =>
     torch.scope(() =>
@@ -101,7 +66,7 @@ function run() {
     step_cpu_ms: median(cpuTimes),
     decode_ms_per_token: decodeMs / Number(tokens),
     decode_cpu_ms_per_token: decodeCpuMs / Number(tokens),
-    peak_mb: peak(),
+    peak_mb: status('VmHWM'),
     loss,
     tokens: decoded,
   };

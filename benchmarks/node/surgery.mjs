@@ -1,7 +1,7 @@
 // One side of surgery: projection, merge, clipping and AdamW on two given gradients. Usage: surgery.mjs STEPS SHAPES
-import { readFileSync } from 'node:fs';
 import * as craft from '../../packages/craft/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import { median, status } from '../lib/measure.mjs';
 
 const STEPS = Number(process.argv[2]);
 const shapes = JSON.parse(process.argv[3]);
@@ -39,7 +39,7 @@ let conflict = false;
 for (let i = 0; i < STEPS; i++) conflict = step();
 const absolute = ({ parameter }) => torch.scope(() => parameter.detach().to('float64').abs().sum().item());
 const sum = flat.entries.reduce((total, entry) => total + absolute(entry), 0);
-const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
+const peak = status('VmHWM');
 
 // What it costs to move ten floats per parameter through libtorch's own vector loops: 3 × (read 2, write 1), read 1.
 const spare = [0, 1, 2].map(() => flat.zeros());
@@ -62,15 +62,14 @@ for (let i = 0; i < STEPS; i++) for (const kind in kinds) times[kind].push(timed
 optim.useKernels('composed');
 times.composed_ms = Array.from({ length: STEPS }, () => timed(step));
 
-const middle = (list) => [...list].sort((x, y) => x - y)[list.length >> 1];
 console.log(
   JSON.stringify({
-    ...Object.fromEntries(Object.entries(times).map(([kind, list]) => [kind, middle(list)])),
-    stream_ratio: middle(times.step_ms.map((ms, i) => ms / times.stream_ms[i])),
+    ...Object.fromEntries(Object.entries(times).map(([kind, list]) => [kind, median(list)])),
+    stream_ratio: median(times.step_ms.map((ms, i) => ms / times.stream_ms[i])),
     conflict,
     sum,
     parameters: flat.entries.reduce((total, { length }) => total + length, 0),
     tensors: flat.entries.length,
-    peak_mb: Number(peak[1]) / 1024,
+    peak_mb: peak,
   }),
 );

@@ -2,14 +2,12 @@
 Usage: craft_step.py act|pi0_fast craft|baseline STEPS FOLDER"""
 
 import json
-import re
 import statistics
 import sys
-import time
 
 import torch
 from craft_original import craft_update
-from torch import nn
+from measure import status, time_steps, train_step
 
 POLICY, KIND, STEPS, FOLDER = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 
@@ -32,23 +30,23 @@ else:
 
 parameters = list(policy.parameters())
 optimizer = torch.optim.AdamW(parameters, **settings)
-times, cpu_times = [], []
-for i in range(STEPS + 1):
-    before, cpu_before = time.perf_counter(), time.process_time()
+
+
+def craft_step():
     loss = policy(*task)
     loss.backward()
-    if KIND == "craft":
-        # Always projected, so that every step does the whole of its work.
-        craft_update(parameters, lambda: policy(*anchors).backward(), optimizer, max_norm=MAX_NORM, threshold=2)
-    else:
-        nn.utils.clip_grad_norm_(parameters, MAX_NORM)
-        optimizer.step()
-        optimizer.zero_grad()
+    # Always projected, so that every step does the whole of its work.
+    craft_update(parameters, lambda: policy(*anchors).backward(), optimizer, max_norm=MAX_NORM, threshold=2)
     loss.item()
-    if i > 0:
-        times.append((time.perf_counter() - before) * 1000)
-        cpu_times.append((time.process_time() - cpu_before) * 1000)
-peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1]) / 1024
+
+
+def plain_step():
+    train_step(policy, task, optimizer, MAX_NORM)
+
+
+step = craft_step if KIND == "craft" else plain_step
+step()  # Warms up.
+times, cpu_times = time_steps(STEPS, step)
 count = sum(p.numel() for p in parameters)
 figures = {"step_ms": statistics.median(times), "cpu_ms": statistics.median(cpu_times)}
-print(json.dumps({**figures, "peak_mb": peak, "parameters": count}))
+print(json.dumps({**figures, "peak_mb": status("VmHWM"), "parameters": count}))

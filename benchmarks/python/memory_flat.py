@@ -1,21 +1,16 @@
 """The other side of memory-flat: the same model, batch and optimiser in PyTorch. Usage: memory_flat.py STEPS"""
 
 import json
-import re
 import statistics
 import sys
 import time
 
 import torch
+from measure import status
 from torch import nn
 
 STEPS = int(sys.argv[1])
 BATCH, LENGTH, DIM, HEADS, LAYERS, CLASSES = 16, 64, 128, 4, 2, 32
-
-
-def status(field):
-    """A line of /proc/self/status in MB."""
-    return int(re.search(rf"{field}:\s+(\d+) kB", open("/proc/self/status").read())[1]) / 1024
 
 
 class Block(nn.Module):

@@ -2,14 +2,13 @@
 over every action position, AdamW and a growing key-value cache. Usage: pi0_fast.py FOLDER STEPS TOKENS"""
 
 import json
-import re
 import statistics
 import sys
 import time
 
 import torch
+from measure import status, time_steps, train_step
 from pi0_fast_model import load_policy
-from torch import nn
 
 FOLDER, STEPS, TOKENS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
@@ -24,22 +23,16 @@ decode_ms = (time.perf_counter() - before) * 1000 / TOKENS
 decode_cpu_ms = (time.process_time() - cpu_before) * 1000 / TOKENS
 
 optimizer = torch.optim.AdamW(policy.parameters(), lr=2.5e-5, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)
-times, cpu_times, loss_after = [], [], None
-for i in range(STEPS + 1):
-    before, cpu_before = time.perf_counter(), time.process_time()
-    loss = policy(*batch)
-    loss.backward()
-    nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    loss.item()
-    if i > 0:
-        times.append((time.perf_counter() - before) * 1000)
-        cpu_times.append((time.process_time() - cpu_before) * 1000)
-    else:
-        with torch.no_grad():
-            loss_after = policy(*batch).item()
-peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1]) / 1024
+
+
+def step():
+    train_step(policy, batch, optimizer, max_norm=1.0)
+
+
+step()  # Warms up.
+with torch.no_grad():
+    loss_after = policy(*batch).item()
+times, cpu_times = time_steps(STEPS, step)
 print(
     json.dumps(
         {
@@ -47,7 +40,7 @@ print(
             "step_cpu_ms": statistics.median(cpu_times),
             "decode_cpu_ms_per_token": decode_cpu_ms,
             "decode_ms_per_token": decode_ms,
-            "peak_mb": peak,
+            "peak_mb": status("VmHWM"),
             "loss": loss_after,
             "tokens": tokens,
         }

@@ -1,13 +1,13 @@
 """The other side of surgery: the original's algorithm on PyTorch. Usage: surgery.py STEPS SHAPES default|foreach"""
 
 import json
-import re
 import statistics
 import sys
 import time
 
 import torch
 from craft_original import assign, craft_update
+from measure import status
 
 STEPS, SHAPES, FOREACH = int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "foreach"
 
@@ -26,5 +26,5 @@ for i in range(STEPS):
     conflict = craft_update(parameters, lambda: assign(parameters, retain), optimizer)
     times.append((time.perf_counter() - before) * 1000)
 total = sum(p.detach().double().abs().sum().item() for p in parameters)
-peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1]) / 1024
+peak = status("VmHWM")
 print(json.dumps({"step_ms": statistics.median(times[1:]), "conflict": conflict, "sum": total, "peak_mb": peak}))

@@ -15,6 +15,7 @@ import {
   withDatasetFeatures,
 } from '@craft-ft/lerobot';
 import { manualSeed } from '@craft-ft/torch';
+import { SMALL_ACT } from '../../lerobot/test/act-small.js';
 import type { AnchorDataset } from '../src/anchors/index.js';
 
 export interface Teacher {
@@ -25,16 +26,8 @@ export interface Teacher {
 
 /** An ACT that trains in a moment. */
 export const TINY_ACT = {
-  type: 'act',
-  device: 'cpu',
-  chunk_size: 4,
-  n_action_steps: 4,
-  dim_model: 16,
-  n_heads: 2,
-  dim_feedforward: 32,
+  ...SMALL_ACT,
   n_encoder_layers: 2,
-  n_vae_encoder_layers: 1,
-  latent_dim: 4,
   pretrained_backbone_weights: null,
 };
 

@@ -8,20 +8,19 @@ export function storedZip(entries: Readonly<Record<string, Uint8Array>>, method 
   let offset = 0;
   for (const [name, content] of Object.entries(entries)) {
     const text = Buffer.from(name);
-    const local = Buffer.alloc(30);
-    local.writeUInt32LE(0x04034b50, 0);
-    local.writeUInt16LE(method, 8);
-    local.writeUInt32LE(crc32(content), 14);
-    local.writeUInt32LE(content.length, 18);
-    local.writeUInt32LE(content.length, 22);
-    local.writeUInt16LE(text.length, 26);
-    const entry = Buffer.alloc(46);
-    entry.writeUInt32LE(0x02014b50, 0);
-    entry.writeUInt16LE(method, 10);
-    entry.writeUInt32LE(crc32(content), 16);
-    entry.writeUInt32LE(content.length, 20);
-    entry.writeUInt32LE(content.length, 24);
-    entry.writeUInt16LE(text.length, 28);
+    // What both headers say, the second two bytes later.
+    const header = (length: number, signature: number, at: number): Buffer => {
+      const bytes = Buffer.alloc(length);
+      bytes.writeUInt32LE(signature, 0);
+      bytes.writeUInt16LE(method, at);
+      bytes.writeUInt32LE(crc32(content), at + 6);
+      bytes.writeUInt32LE(content.length, at + 10);
+      bytes.writeUInt32LE(content.length, at + 14);
+      bytes.writeUInt16LE(text.length, at + 18);
+      return bytes;
+    };
+    const local = header(30, 0x04034b50, 8);
+    const entry = header(46, 0x02014b50, 10);
     entry.writeUInt32LE(offset, 42);
     parts.push(local, text, Buffer.from(content));
     directory.push(entry, text);

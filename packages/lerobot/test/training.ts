@@ -13,8 +13,11 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { setNumThreads } from '@craft-ft/torch';
 import { afterAll } from 'vitest';
+import { resolveTrainConfig, trainConfigSpec } from '../src/configs/resolve.js';
+import type { TrainConfig } from '../src/configs/train.js';
 import { Xoshiro128 } from '../src/datasets/random.js';
 import { LeRobotDatasetWriter } from '../src/datasets/writer.js';
+import { SMALL_ACT } from './act-small.js';
 
 /** @file What tests of whole training runs share. Importing it sets libtorch to one thread: faster for tiny models, and deterministic. */
 
@@ -87,20 +90,19 @@ export function makeTask(root: string, options: TaskOptions = {}): string {
   return root;
 }
 
-/** Flags of a policy that trains in a moment. */
-export const TINY = [
-  '--policy.type=act',
-  '--policy.device=cpu',
-  '--policy.chunk_size=4',
-  '--policy.n_action_steps=4',
-  '--policy.dim_model=16',
-  '--policy.n_heads=2',
-  '--policy.dim_feedforward=32',
-  '--policy.n_encoder_layers=1',
-  '--policy.n_vae_encoder_layers=1',
-  '--policy.latent_dim=4',
-  '--policy.optimizer_lr=1e-3',
-];
+/** Flags of {@link SMALL_ACT}, learning fast. */
+export const TINY = Object.entries({ ...SMALL_ACT, optimizer_lr: 1e-3 }).map(
+  ([field, value]) => `--policy.${field}=${value}`,
+);
+
+/** The configuration of a run that trains {@link SMALL_ACT} on a dataset. */
+export function runConfig(root: string, output_dir: string, more: object = {}): TrainConfig {
+  const dataset = { repo_id: 'test/data', root };
+  return resolveTrainConfig(
+    { dataset, policy: SMALL_ACT, output_dir, batch_size: 4, ...more },
+    trainConfigSpec,
+  ).config;
+}
 
 /** Every file below a folder, by relative path: its text, or a digest of its bytes where it is binary. */
 export function filesOf(folder: string): Map<string, string> {

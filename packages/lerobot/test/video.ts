@@ -1,6 +1,7 @@
 // Small videos whose every frame carries its number in its pixels, made with node-av's own encoders.
-import type { CodecContext, FormatContext, Frame, Packet } from 'node-av/lib';
+import type { FormatContext, Frame, Packet } from 'node-av/lib';
 import { loadFFmpeg } from '../src/video/ffmpeg.js';
+import { allocateFrame, yuv420Context } from '../src/video/picture.js';
 
 export interface ClipOptions {
   encoder?: 'libx264' | 'libx265' | 'libsvtav1';
@@ -57,20 +58,13 @@ function check(code: number, what: string): number {
 /** Writes a clip to `path`, an MP4 file. */
 export async function writeClip(path: string, clip: ClipOptions = {}): Promise<void> {
   const { encoder = 'libx264', frames = 30, width = 96, height = 64, fps = 30, gop = 10 } = clip;
-  const { av, constants } = await loadFFmpeg();
+  const ffmpeg = await loadFFmpeg();
+  const { av, constants } = ffmpeg;
   const codec = av.Codec.findEncoderByName(encoder as Parameters<typeof av.Codec.findEncoderByName>[0]);
   if (codec === null) throw new Error(`no encoder ${encoder}`);
-  const context: CodecContext = new av.CodecContext();
-  context.allocContext3(codec);
-  context.width = width;
-  context.height = height;
-  context.pixelFormat = constants.AV_PIX_FMT_YUV420P;
-  context.timeBase = new av.Rational(1, fps);
-  context.framerate = new av.Rational(fps, 1);
-  context.gopSize = gop;
+  const context = yuv420Context(ffmpeg, codec, { width, height, fps, g: gop });
   context.threadCount = 1;
   if (clip.bFrames !== undefined) context.maxBFrames = clip.bFrames;
-  context.flags = (context.flags | constants.AV_CODEC_FLAG_GLOBAL_HEADER) as typeof context.flags;
   const defaults = { libx264: 'ultrafast', libx265: 'ultrafast', libsvtav1: '12' };
   const silent = encoder === 'libx265' ? { 'x265-params': 'log-level=none' } : {};
   const options = { preset: defaults[encoder], ...silent, ...clip.options };
@@ -95,12 +89,7 @@ export async function writeClip(path: string, clip: ClipOptions = {}): Promise<v
 
   const packet: Packet = new av.Packet();
   packet.alloc();
-  const frame: Frame = new av.Frame();
-  frame.alloc();
-  frame.width = width;
-  frame.height = height;
-  frame.format = constants.AV_PIX_FMT_YUV420P;
-  check(frame.getBuffer(0), 'frame');
+  const frame = allocateFrame(ffmpeg, width, height, constants.AV_PIX_FMT_YUV420P);
   const writePackets = () => {
     while (context.receivePacketSync(packet) >= 0) {
       packet.streamIndex = 0;

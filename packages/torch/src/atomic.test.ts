@@ -1,7 +1,8 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { craftError, temporaryFolder } from '../test/safetensors.js';
+import { craftError } from '../test/craft-error.js';
+import { temporaryFolder } from '../test/safetensors.js';
 import { atomicWrite, atomicWriteFile, StagedFile, writeFully } from './atomic.js';
 import { writeSafetensors } from './safetensors/write.js';
 

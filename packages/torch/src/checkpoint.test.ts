@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { craftError } from '../test/craft-error.js';
 import { expectClose } from '../test/numeric.js';
-import { craftError } from '../test/safetensors.js';
 import type { Tensor } from './index.js';
 import * as torch from './index.js';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { craftError } from '../test/safetensors.js';
+import { craftError } from '../test/craft-error.js';
 import type { Index, NestedArray, Slice } from './index.js';
 import * as torch from './index.js';
 

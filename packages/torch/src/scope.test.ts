@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { craftError } from '../test/safetensors.js';
+import { craftError } from '../test/craft-error.js';
 import type { Tensor } from './index.js';
 import * as torch from './index.js';
 

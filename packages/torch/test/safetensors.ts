@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import { CraftError } from '../src/errors.js';
 import {
   LENGTH_BYTES,
   parseHeader,
@@ -32,15 +31,4 @@ export function parseBytes(bytes: Uint8Array): SafetensorsHeader {
   const length = parseHeaderLength(bytes.subarray(0, LENGTH_BYTES), bytes.length, 'test.safetensors');
   const data = LENGTH_BYTES + length;
   return parseHeader(bytes.subarray(LENGTH_BYTES, data), bytes.length - data, 'test.safetensors');
-}
-
-/** The CraftError that `run` throws; anything else (also nothing) fails the test. */
-export function craftError(run: () => unknown): CraftError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof CraftError) return error;
-    throw error;
-  }
-  throw new Error('expected a CraftError, nothing was thrown');
 }

@@ -1,18 +1,20 @@
 import type { Policy, TensorBatch } from '@craft-ft/lerobot';
 import { CraftError } from '@craft-ft/torch';
+import type { RetentionMode } from '../config.js';
 import { computeRetentionLoss, type LossOutput } from '../retention-loss.js';
 import type { RetentionTerm } from './term.js';
 
 /** `loss`: the policy's own training loss on anchors, dropout and all. */
 export class PolicyLossTerm implements RetentionTerm {
-  readonly mode = 'loss';
+  readonly mode: RetentionMode = 'loss';
   readonly evaluation = false;
   readonly target = null;
 
   constructor(private readonly reduction: 'mean' | 'sum') {}
 
   loss(policy: Policy, batch: TensorBatch): LossOutput {
-    return computeRetentionLoss(calling(policy), batch, this.reduction);
+    // Through `call`, which frees what the forward pass does not return.
+    return computeRetentionLoss({ forward: (given) => policy.call(given) }, batch, this.reduction);
   }
 }
 
@@ -20,14 +22,10 @@ export class PolicyLossTerm implements RetentionTerm {
  * `token_ce`: the cross-entropy of the action tokens that an anchor cache keeps (a teacher's own, or the recorded ones); without a
  * cache, of the recorded ones.
  */
-export class TokenTerm implements RetentionTerm {
-  readonly mode = 'token_ce';
-  readonly evaluation = false;
-  readonly target = null;
+export class TokenTerm extends PolicyLossTerm {
+  override readonly mode = 'token_ce';
 
-  constructor(private readonly reduction: 'mean' | 'sum') {}
-
-  loss(policy: Policy, batch: TensorBatch): LossOutput {
+  override loss(policy: Policy, batch: TensorBatch): LossOutput {
     const { 'anchor.token_labels': labels, 'anchor.token_mask': mask } = batch;
     const given =
       labels === undefined || mask === undefined
@@ -37,11 +35,6 @@ export class TokenTerm implements RetentionTerm {
       const message = `craft.retention_mode=token_ce: policy.type=${policy.config.type} predicts no action tokens`;
       throw new CraftError('RETENTION_TOKENS', `${message}; use loss, action or hidden`);
     }
-    return computeRetentionLoss(calling(policy), given, this.reduction);
+    return super.loss(policy, given);
   }
-}
-
-// Through `call`, which frees what the forward pass does not return.
-function calling(policy: Policy) {
-  return { forward: (batch: TensorBatch) => policy.call(batch) };
 }

@@ -15,28 +15,14 @@ import { formatPath } from './files.js';
 const info = 'meta/info.json';
 const dataFile = 'data/chunk-000/file-000.parquet';
 
+const repeated = <T>(count: number, row: T): T[] => Array<T>(count).fill(row);
+
 /** Columns of a three-frame episode of {@link makeDataset}, some replaced (undefined: left out). */
 function columns(replaced: Record<string, TestColumn | undefined> = {}): Record<string, TestColumn> {
   const int64 = (...values: bigint[]): TestColumn => ['int64', 0, values];
   const all: Record<string, TestColumn | undefined> = {
-    'observation.state': [
-      'float32',
-      1,
-      [
-        [1, 2, 3],
-        [1, 2, 3],
-        [1, 2, 3],
-      ],
-    ],
-    action: [
-      'float32',
-      1,
-      [
-        [1, 2],
-        [1, 2],
-        [1, 2],
-      ],
-    ],
+    'observation.state': ['float32', 1, repeated(3, [1, 2, 3])],
+    action: ['float32', 1, repeated(3, [1, 2])],
     'next.done': ['bool', 0, [false, false, true]],
     timestamp: ['float32', 0, [0, 0.1, 0.2]],
     frame_index: int64(0n, 1n, 2n),
@@ -153,15 +139,7 @@ describe('bad data files', () => {
     [
       'integers for floats',
       'action',
-      [
-        'int64',
-        1,
-        [
-          [1n, 2n],
-          [1n, 2n],
-          [1n, 2n],
-        ],
-      ],
+      ['int64', 1, repeated(3, [1n, 2n])],
       'is list<int64>, info.json says list<float32>',
     ],
     ['floats for integers', 'frame_index', ['float64', 0, [0, 1, 2]], 'is float64, info.json says int64'],
@@ -232,15 +210,7 @@ describe('bad data files', () => {
   it.each([Number.NaN, Number.POSITIVE_INFINITY])('%s in the data', async (bad) => {
     await expectCraftError(
       openWith({
-        action: [
-          'float32',
-          1,
-          [
-            [1, 2],
-            [1, 2],
-            [1, bad],
-          ],
-        ],
+        action: ['float32', 1, [...repeated(2, [1, 2]), [1, bad]]],
       }),
       'DATASET_NAN',
       dataFile,
@@ -250,15 +220,7 @@ describe('bad data files', () => {
 
   it('accepts lists of one for scalars, and wider floats and narrower integers than declared', async () => {
     const dataset = await openWith({
-      action: [
-        'float64',
-        1,
-        [
-          [1, 2],
-          [1, 2],
-          [1, 2],
-        ],
-      ],
+      action: ['float64', 1, repeated(3, [1, 2])],
       timestamp: ['float64', 0, [0, 0.1, 0.2]],
       frame_index: ['int32', 0, [0, 1, 2]],
       task_index: ['int64', 1, [[0n], [0n], [0n]]],
@@ -295,22 +257,8 @@ describe('bad metadata', () => {
     const root = makeV21Dataset([3, 2]);
     const scalar = (values: bigint[]): TestColumn => ['int64', 0, values];
     writeParquet(join(root, 'data/chunk-000/episode_000001.parquet'), {
-      'observation.state': [
-        'float32',
-        1,
-        [
-          [1, 2, 3],
-          [1, 2, 3],
-        ],
-      ],
-      action: [
-        'float32',
-        1,
-        [
-          [1, 2],
-          [1, 2],
-        ],
-      ],
+      'observation.state': ['float32', 1, repeated(2, [1, 2, 3])],
+      action: ['float32', 1, repeated(2, [1, 2])],
       timestamp: ['float32', 0, [0, 0.1]],
       frame_index: scalar([0n, 1n]),
       episode_index: scalar([1n, 1n]),

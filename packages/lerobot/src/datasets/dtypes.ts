@@ -1,12 +1,7 @@
+import type { TypedArray } from '@craft-ft/torch';
+
 /** Typed arrays that hold a column or a batch. */
-export type ColumnArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array;
+export type ColumnArray = TypedArray;
 
 /** Element types of columns and batches, by torch's names; `bool` is stored as one byte, 0 or 1. */
 export type ColumnDType = 'float32' | 'float64' | 'int8' | 'uint8' | 'int16' | 'int32' | 'int64' | 'bool';

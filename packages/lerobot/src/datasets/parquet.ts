@@ -92,12 +92,7 @@ export class ParquetFile {
     const chunks: ColumnChunk[] = [];
     await this.#decode(() =>
       parquetRead({
-        file: this.#buffer,
-        metadata: this.#metadata,
-        columns: [...columns],
-        rowStart,
-        rowEnd,
-        compressors,
+        ...this.#part(columns, rowStart, rowEnd),
         onChunk: ({ columnName, columnData, rowStart: first }) => {
           chunks.push({ column: columnName, rowStart: first, values: columnData });
         },
@@ -112,16 +107,13 @@ export class ParquetFile {
     rowStart = 0,
     rowEnd = this.rows,
   ): Promise<Record<string, unknown>[]> {
-    return this.#decode(() =>
-      parquetReadObjects({
-        file: this.#buffer,
-        metadata: this.#metadata,
-        columns: [...columns],
-        rowStart,
-        rowEnd,
-        compressors,
-      }),
-    );
+    return this.#decode(() => parquetReadObjects(this.#part(columns, rowStart, rowEnd)));
+  }
+
+  /** What is to be read, for hyparquet. */
+  #part(columns: readonly string[], rowStart: number, rowEnd: number) {
+    const [file, metadata] = [this.#buffer, this.#metadata];
+    return { file, metadata, columns: [...columns], rowStart, rowEnd, compressors };
   }
 
   async #decode<T>(read: () => Promise<T>): Promise<T> {

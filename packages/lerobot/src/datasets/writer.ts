@@ -131,7 +131,7 @@ export class LeRobotDatasetWriter {
     if (existsSync(root) && !(statSync(root).isDirectory() && readdirSync(root).length === 0)) {
       throw new CraftError(
         'DATASET_EXISTS',
-        `${root}: already exists and is not an empty folder; choose another one, delete it, or go on with it by LeRobotDatasetWriter.open`,
+        `${root}: already exists and is not an empty folder; choose another one or delete it (LeRobotDatasetWriter.open goes on with it)`,
       );
     }
     for (const [key, feature] of Object.entries(options.features)) {

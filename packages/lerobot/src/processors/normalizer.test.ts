@@ -1,5 +1,6 @@
 import { CraftError, memory, rand, randn, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
+import { evenStats } from '../../test/stats.js';
 import type { NormalizationMode, PolicyFeatures } from '../configs/features.js';
 import type { DatasetStats } from '../datasets/stats.js';
 import { NormalizerStep, UnnormalizerStep } from './normalizer.js';
@@ -10,22 +11,9 @@ const features: PolicyFeatures = {
   action: { type: 'ACTION', shape: [2] },
 };
 
-const one = (n: number, value: number) => Array<number>(n).fill(value);
-
 function stats(): DatasetStats {
-  const of = (n: number) => ({
-    shape: [n],
-    count: 10,
-    min: one(n, -3),
-    max: one(n, 5),
-    mean: one(n, 0.5),
-    std: one(n, 2),
-    q01: one(n, -2.5),
-    q10: one(n, -1),
-    q50: one(n, 0),
-    q90: one(n, 3),
-    q99: one(n, 4),
-  });
+  const moments = { min: -3, max: 5, mean: 0.5, std: 2 };
+  const of = (n: number) => evenStats(n, { ...moments, q01: -2.5, q10: -1, q50: 0, q90: 3, q99: 4 });
   return { 'observation.state': of(3), action: of(2) };
 }
 
@@ -107,14 +95,7 @@ describe('modes', () => {
   test('images use one value per channel', () => {
     const camera = 'observation.images.top';
     const shape = [3, 1, 1];
-    const values = {
-      shape,
-      count: 1,
-      min: one(3, 0),
-      max: one(3, 1),
-      mean: [0.1, 0.2, 0.3],
-      std: one(3, 0.5),
-    };
+    const values = { ...evenStats(3, { std: 0.5 }), shape, mean: [0.1, 0.2, 0.3] };
     const step = new NormalizerStep({
       features: { [camera]: { type: 'VISUAL', shape: [3, 4, 5] } },
       normMap: { VISUAL: 'MEAN_STD' },

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { scope, tensor } from '@craft-ft/torch';
 import { beforeEach, expect, test } from 'vitest';
+import { evenStats } from '../../test/stats.js';
 import { thrown } from '../../test/thrown.js';
 import { newFolder, smallFast } from '../../test/tokenizers.js';
 import type { DatasetStats } from '../datasets/stats.js';
@@ -16,14 +17,10 @@ import { statTensors } from './stats.js';
 const STEPS = 4;
 const fast = smallFast(STEPS, 2).folder;
 
-const statistics = (sizes: Record<string, number>, limit: number): DatasetStats =>
-  Object.fromEntries(
-    Object.entries(sizes).map(([key, n]) => {
-      const one = (value: number) => Array<number>(n).fill(value);
-      const ends = { min: one(-limit), max: one(limit), q01: one(-limit), q99: one(limit) };
-      return [key, { shape: [n], count: 5, mean: one(0), std: one(1), ...ends }];
-    }),
-  );
+const statistics = (sizes: Record<string, number>, limit: number): DatasetStats => {
+  const ends = { min: -limit, max: limit, q01: -limit, q99: limit };
+  return Object.fromEntries(Object.entries(sizes).map(([key, n]) => [key, evenStats(n, ends)]));
+};
 
 function configuration(changes: Partial<Pi0FastConfig> = {}, [state, action] = [3, 2]): Pi0FastConfig {
   return parsePolicyConfig(

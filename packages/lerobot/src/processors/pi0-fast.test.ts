@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CraftError, memory, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { evenStats } from '../../test/stats.js';
 import { thrown } from '../../test/thrown.js';
 import { goldenPi0Path, newFolder, readGolden, smallFast } from '../../test/tokenizers.js';
 import type { DatasetStats } from '../datasets/stats.js';
@@ -20,17 +21,7 @@ import type { Texts } from './step.js';
 const [STEPS, WIDTH] = [6, 2];
 const fast = smallFast(STEPS, WIDTH).folder;
 
-const one = (n: number, value: number) => Array<number>(n).fill(value);
-const feature = (n: number) => ({
-  shape: [n],
-  count: 5,
-  min: one(n, -4),
-  max: one(n, 4),
-  mean: one(n, 0),
-  std: one(n, 1),
-  q01: one(n, -2),
-  q99: one(n, 2),
-});
+const feature = (n: number) => evenStats(n, { min: -4, max: 4, q01: -2, q99: 2 });
 const stats: DatasetStats = { 'observation.state': feature(3), action: feature(WIDTH) };
 
 function configuration(changes: Partial<Pi0FastConfig> = {}): Pi0FastConfig {
@@ -133,7 +124,7 @@ test('what is too long is cut, with one warning each', () => {
       { task: ['push'] },
     );
     expect(batch['observation.language.tokens']!.shape).toEqual([1, 10]);
-    expect(ids(batch['action.token_mask']!)).toEqual(one(12, 1));
+    expect(ids(batch['action.token_mask']!)).toEqual(Array(12).fill(1));
   }
   expect(onWarning.mock.calls.map(([line]) => String(line).slice(0, 24))).toEqual([
     'a prompt of 35 tokens is',

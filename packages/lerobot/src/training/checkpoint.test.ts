@@ -10,54 +10,34 @@ import {
 import { join } from 'node:path';
 import { CraftError, getRngState, manualSeed, noGrad, rand, safetensors, scope } from '@craft-ft/torch';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { filesOf, fillDisk, makeTask, readJson, smallDisk, testFolder } from '../../test/training.js';
-import { resolveTrainConfig, trainConfigSpec } from '../configs/resolve.js';
-import type { TrainConfig } from '../configs/train.js';
+import { thrown } from '../../test/thrown.js';
+import {
+  filesOf,
+  fillDisk,
+  makeTask,
+  readJson,
+  runConfig,
+  smallDisk,
+  testFolder,
+} from '../../test/training.js';
 import { checkpointStep, restoreTrainingState, saveCheckpoint, stepFolder } from './checkpoint.js';
 import { type TrainingRun, train } from './loop.js';
 import { prepareTraining } from './prepare.js';
 
-const folder = testFolder();
-const data = makeTask(join(folder, 'data'));
+const data = makeTask(join(testFolder(), 'data'));
 let output = '';
-let count = 0;
 beforeEach(() => {
-  output = join(folder, `run-${count++}`);
+  output = join(testFolder(), 'run');
 });
 
-function configure(more: object = {}): TrainConfig {
-  return resolveTrainConfig(
-    {
-      dataset: { repo_id: 'test/data', root: data },
-      policy: {
-        ...{ type: 'act', device: 'cpu', chunk_size: 4, n_action_steps: 4, dim_model: 16, n_heads: 2 },
-        ...{ dim_feedforward: 32, n_encoder_layers: 1, n_vae_encoder_layers: 1, latent_dim: 4 },
-      },
-      output_dir: output,
-      batch_size: 4,
-      steps: 3,
-      scheduler: { type: 'linear' },
-      ...more,
-    },
-    trainConfigSpec,
-  ).config;
-}
+const configure = (more: object = {}) =>
+  runConfig(data, output, { steps: 3, scheduler: { type: 'linear' }, ...more });
 
 /** A run of three steps, saved. */
 async function trained(more: object = {}): Promise<TrainingRun> {
   const run = await prepareTraining(configure(more));
   await train(run);
   return run;
-}
-
-function errorOf(body: () => unknown): CraftError {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof CraftError) return error;
-    throw error;
-  }
-  throw new Error('nothing was thrown');
 }
 
 test('folders are named by the step, six digits or as many as the run needs', () => {
@@ -71,7 +51,7 @@ describe("LeRobot's files", () => {
   let state = '';
   let model = '';
   beforeAll(async () => {
-    output = join(folder, 'layout');
+    output = join(testFolder(), 'run');
     run = await trained();
     const last = join(output, 'checkpoints/last');
     [state, model] = [join(last, 'training_state'), join(last, 'pretrained_model')];
@@ -168,7 +148,6 @@ describe("LeRobot's files", () => {
   });
 
   test('no schedule, no file', async () => {
-    output = join(folder, 'constant');
     await trained({ scheduler: null });
     const files = readdirSync(join(output, 'checkpoints/000003/training_state'));
     expect(files).not.toContain('scheduler_state.json');
@@ -196,7 +175,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
       throw new CraftError('TEST', 'broken');
     };
     for (const step of [4, 3]) {
-      intact(run, () => expect(errorOf(() => saveCheckpoint(run, step)).code).toBe('TEST'));
+      intact(run, () => expect(thrown(() => saveCheckpoint(run, step)).code).toBe('TEST'));
     }
   });
 
@@ -204,7 +183,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
     const run = await trained();
     run.strategy.stateFiles = () => new Map([['nowhere/file', '']]);
     intact(run, () => {
-      const error = errorOf(() => saveCheckpoint(run, 4));
+      const error = thrown(() => saveCheckpoint(run, 4));
       expect(error.code).toBe('WRITE_FAILED');
       expect(error.message).not.toContain('\n');
     });
@@ -214,7 +193,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
     const run = await trained();
     noGrad(() => run.policy.parameters()[0]!.fill_(Number.POSITIVE_INFINITY));
     intact(run, () => {
-      const error = errorOf(() => saveCheckpoint(run, 4));
+      const error = thrown(() => saveCheckpoint(run, 4));
       expect(error.code).toBe('WEIGHTS_NOT_FINITE');
       expect(error.message).toMatch(/^step 4: the update made weights infinite or NaN/);
     });
@@ -225,7 +204,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
     const away = `${output}-away`;
     renameSync(output, away);
     writeFileSync(output, '');
-    const error = errorOf(() => saveCheckpoint(run, 4));
+    const error = thrown(() => saveCheckpoint(run, 4));
     expect(error.code).toBe('WRITE_FAILED');
     expect(error.message).toMatch(
       /checkpoints\/000004: cannot be written \(ENOTDIR\); earlier checkpoints are intact$/,
@@ -240,7 +219,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
     const run = await trained();
     const free = fillDisk(disk!);
     intact(run, () => {
-      const error = errorOf(() => saveCheckpoint(run, 4));
+      const error = thrown(() => saveCheckpoint(run, 4));
       expect(error.code).toBe('DISK_FULL');
       expect(error.message).toBe(
         `${output}/checkpoints/000004: no space left on the disk; earlier checkpoints are intact`,
@@ -268,7 +247,7 @@ test('restoring gives optimiser, counts and random numbers bit for bit', async (
   const checkpoint = join(output, 'checkpoints/000003');
   const numbers = scope(() => rand([4]).tolist());
   manualSeed(77);
-  output = join(folder, 'restored');
+  output = join(testFolder(), 'restored');
   const other = await prepareTraining(configure());
   other.metrics = run.metrics;
   expect(restoreTrainingState(other, checkpoint)).toBe(3);

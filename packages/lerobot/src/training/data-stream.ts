@@ -5,6 +5,7 @@ import type { FrameSampler } from '../datasets/samplers.js';
 import type { FrameLoader, LoadedFrames } from '../loader/index.js';
 import type { TensorBatch, Texts } from '../processors/step.js';
 import type { CameraBatches } from './camera-batches.js';
+import { LookAhead } from './look-ahead.js';
 
 /** A batch's columns as tensors over the same memory. */
 export function toTensors(batch: Batch): TensorBatch {
@@ -77,8 +78,7 @@ export const PREFETCH = 2;
  * run resumes anywhere and two streams never disturb each other. With cameras, `ready(step)` must have resolved before `batch(step)`.
  */
 export class DataStream implements TrainingData {
-  readonly #ahead = new Map<number, Promise<PreparedBatch>>();
-  #current: { step: number; prepared: PreparedBatch } | null = null;
+  readonly #ahead = new LookAhead<PreparedBatch>(({ frames }) => this.cameras?.loader.release(frames));
 
   constructor(
     readonly dataset: Pick<LeRobotDataset, 'batch'>,
@@ -93,23 +93,20 @@ export class DataStream implements TrainingData {
   }
 
   async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
-    if (this.cameras === null || this.#current?.step === step) return;
+    if (this.cameras === null || this.#ahead.isCurrent(step)) return;
     const until = Math.min(step + (this.cameras.prefetch ?? PREFETCH), last);
-    for (const known of this.#ahead.keys()) if (known < step || known > until) this.#ahead.delete(known);
+    this.#ahead.keep(step, until);
     for (let next = step; next <= until; next++) this.#request(next, this.cameras.loader);
-    const prepared = await this.#ahead.get(step)!;
-    this.#ahead.delete(step);
-    if (this.#current !== null) this.cameras.loader.release(this.#current.prepared.frames);
-    this.#current = { step, prepared };
+    await this.#ahead.advance(step);
   }
 
   #request(step: number, loader: FrameLoader): void {
     if (this.#ahead.has(step)) return;
     const batch = this.#numbers(step);
-    const prepared = loader.loadBatch(batch).then((frames) => ({ batch, frames }));
-    // Its error is thrown where the step is waited for.
-    prepared.catch(() => {});
-    this.#ahead.set(step, prepared);
+    this.#ahead.add(
+      step,
+      loader.loadBatch(batch).then((frames) => ({ batch, frames })),
+    );
   }
 
   #numbers(step: number): Batch {
@@ -121,9 +118,7 @@ export class DataStream implements TrainingData {
       const numbers = this.#numbers(step);
       return this.preprocess(toTensors(numbers), toTexts(numbers));
     }
-    if (this.#current?.step !== step)
-      throw new Error(`internal: the frames of step ${step} were not waited for`);
-    const { prepared } = this.#current;
+    const prepared = this.#ahead.current(step);
     return this.preprocess(toPolicyBatch(prepared, step, this.cameras), toTexts(prepared.batch));
   }
 

@@ -2,38 +2,18 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CraftError, memory } from '@craft-ft/torch';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { filesOf, makeTask, metricsOf, testFolder } from '../../test/training.js';
-import { resolveTrainConfig, trainConfigSpec } from '../configs/resolve.js';
-import type { TrainConfig } from '../configs/train.js';
+import { filesOf, makeTask, metricsOf, runConfig, testFolder } from '../../test/training.js';
 import { type TrainObserver, type TrainResult, train } from './loop.js';
 import { prepareTraining } from './prepare.js';
 
-const folder = testFolder();
-const data = makeTask(join(folder, 'data'));
+const data = makeTask(join(testFolder(), 'data'));
 let output = '';
-let count = 0;
 beforeEach(() => {
-  output = join(folder, `run-${count++}`);
+  output = join(testFolder(), 'run');
 });
 
-function configure(more: object = {}): TrainConfig {
-  return resolveTrainConfig(
-    {
-      dataset: { repo_id: 'test/data', root: data },
-      policy: {
-        ...{ type: 'act', device: 'cpu', chunk_size: 4, n_action_steps: 4, dim_model: 16, n_heads: 2 },
-        ...{ dim_feedforward: 32, n_encoder_layers: 1, n_vae_encoder_layers: 1, latent_dim: 4 },
-      },
-      output_dir: output,
-      batch_size: 4,
-      steps: 7,
-      log_freq: 3,
-      save_freq: 4,
-      ...more,
-    },
-    trainConfigSpec,
-  ).config;
-}
+const configure = (more: object = {}) =>
+  runConfig(data, output, { steps: 7, log_freq: 3, save_freq: 4, ...more });
 
 async function run(more: object = {}, observer?: TrainObserver, signal?: AbortSignal): Promise<TrainResult> {
   return train(await prepareTraining(configure(more)), observer, signal);

@@ -1,29 +1,19 @@
 import { join } from 'node:path';
 import { cat, manualSeed, memory, optim, randn, scope, type Tensor, zeros } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { makeTask, metricsOf, readJson, testFolder, withoutTimes } from '../../test/training.js';
-import { resolveTrainConfig, trainConfigSpec } from '../configs/resolve.js';
+import { SMALL_ACT, smallAct } from '../../test/act-small.js';
+import { makeTask, metricsOf, readJson, runConfig, testFolder, withoutTimes } from '../../test/training.js';
 import { ActPolicy } from '../policies/act/policy.js';
-import { parsePolicyConfig } from '../policies/registry.js';
 import { accumulate, type LossNumbers, meanNumbers } from './baseline.js';
 import type { TrainingData } from './data-stream.js';
 import { train } from './loop.js';
 import { MicroBatches } from './micro-batches.js';
 import { prepareTraining } from './prepare.js';
 
-const POLICY = {
-  ...{ type: 'act', chunk_size: 4, n_action_steps: 4, dim_model: 16, n_heads: 2, dim_feedforward: 32 },
-  ...{ n_encoder_layers: 1, n_vae_encoder_layers: 1, latent_dim: 4, dropout: 0, device: 'cpu' },
-};
-
 describe('the gradient of micro-batches', () => {
   const policy = () => {
     manualSeed(1);
-    const features = {
-      input_features: { 'observation.state': { type: 'STATE', shape: [3] } },
-      output_features: { action: { type: 'ACTION', shape: [2] } },
-    };
-    return new ActPolicy(parsePolicyConfig({ ...POLICY, ...features }, 'test') as ActPolicy['config']);
+    return new ActPolicy(smallAct({ dropout: 0 }));
   };
   const samples = (size: number) => ({
     'observation.state': randn([size, 3]),
@@ -128,13 +118,13 @@ describe('a run', () => {
   const folder = testFolder();
   const data = makeTask(join(folder, 'data'));
   const configure = (name: string, more: object) =>
-    resolveTrainConfig(
-      {
-        ...{ dataset: { repo_id: 'local/data', root: data }, policy: POLICY, output_dir: join(folder, name) },
-        ...{ batch_size: 4, steps: 4, log_freq: 1, save_freq: 2, ...more },
-      },
-      trainConfigSpec,
-    ).config;
+    runConfig(data, join(folder, name), {
+      policy: { ...SMALL_ACT, dropout: 0 },
+      steps: 4,
+      log_freq: 1,
+      save_freq: 2,
+      ...more,
+    });
 
   test('of 2 batches per step counts optimiser steps, and resumes exactly', async () => {
     const more = { gradient_accumulation_steps: 2 };

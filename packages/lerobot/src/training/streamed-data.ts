@@ -10,6 +10,7 @@ import {
   toPolicyBatch,
   toTexts,
 } from './data-stream.js';
+import { LookAhead } from './look-ahead.js';
 
 /**
  * Batches of a dataset that is read file by file through a shuffle buffer. Steps must come in order; a run that begins elsewhere (on
@@ -19,8 +20,7 @@ export class StreamedData implements TrainingData {
   #batches: AsyncGenerator<Batch, never> | null = null;
   /** The step of the next batch that the generator gives. */
   #next = 0;
-  readonly #ahead = new Map<number, Promise<PreparedBatch>>();
-  #current: { step: number; prepared: PreparedBatch } | null = null;
+  readonly #ahead = new LookAhead<PreparedBatch>(({ frames }) => this.cameras?.loader.release(frames));
 
   constructor(
     readonly dataset: StreamingDataset,
@@ -34,14 +34,11 @@ export class StreamedData implements TrainingData {
   }
 
   async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
-    if (this.#current?.step === step) return;
+    if (this.#ahead.isCurrent(step)) return;
     if (!this.#ahead.has(step)) this.#seek(step);
     const until = Math.min(step + (this.cameras?.prefetch ?? PREFETCH), last);
     while (this.#next <= until) this.#request(this.#next++);
-    const prepared = await this.#ahead.get(step)!;
-    this.#ahead.delete(step);
-    if (this.#current !== null) this.cameras?.loader.release(this.#current.prepared.frames);
-    this.#current = { step, prepared };
+    await this.#ahead.advance(step);
   }
 
   #seek(step: number): void {
@@ -57,15 +54,11 @@ export class StreamedData implements TrainingData {
       const frames = this.cameras === null ? {} : await this.cameras.loader.loadBatch(batch);
       return { batch, frames };
     });
-    // Its error is thrown where the step is waited for.
-    prepared.catch(() => {});
-    this.#ahead.set(step, prepared);
+    this.#ahead.add(step, prepared);
   }
 
   batch(step: number): TensorBatch {
-    if (this.#current?.step !== step)
-      throw new Error(`internal: the batch of step ${step} was not waited for`);
-    const { prepared } = this.#current;
+    const prepared = this.#ahead.current(step);
     return this.preprocess(toPolicyBatch(prepared, step, this.cameras), toTexts(prepared.batch));
   }
 

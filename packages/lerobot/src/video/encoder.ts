@@ -3,6 +3,7 @@ import type { CodecContext, Frame, Packet, SoftwareScaleContext } from 'node-av/
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
 import { loadFFmpegSync } from './ffmpeg-sync.js';
 import { Mp4Output, videoWriteError } from './mp4-output.js';
+import { allocateFrame, yuv420Context } from './picture.js';
 
 /** How video is encoded; the defaults are LeRobot's. */
 export interface VideoEncoding {
@@ -62,8 +63,8 @@ export class VideoEncoder {
     this.#scale = new av.SoftwareScaleContext();
     this.#scale.allocContext();
     this.#scale.setOption('sws_flags', 'bilinear');
-    this.#rgb = allocate(ffmpeg, width, height, constants.AV_PIX_FMT_RGB24);
-    this.#yuv = allocate(ffmpeg, width, height, constants.AV_PIX_FMT_YUV420P);
+    this.#rgb = allocateFrame(ffmpeg, width, height, constants.AV_PIX_FMT_RGB24);
+    this.#yuv = allocateFrame(ffmpeg, width, height, constants.AV_PIX_FMT_YUV420P);
     this.#packet = new av.Packet();
     this.#packet.alloc();
   }
@@ -151,17 +152,9 @@ function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): 
   const encoder = { av1: constants.FF_ENCODER_LIBSVTAV1, h264: constants.FF_ENCODER_LIBX264 }[name];
   const codec = av.Codec.findEncoderByName(encoder);
   if (codec === null) throw refused(`this FFmpeg has no ${encoder}`);
-  const context = new av.CodecContext();
-  context.allocContext3(codec);
-  context.width = width;
-  context.height = height;
-  context.pixelFormat = constants.AV_PIX_FMT_YUV420P;
-  context.timeBase = new av.Rational(1, fps);
-  context.framerate = new av.Rational(fps, 1);
-  context.gopSize = g;
+  const context = yuv420Context(ffmpeg, codec, { width, height, fps, g });
   // Without B-frames, the order in the file is the order of showing, and videos can be joined at any frame.
   context.maxBFrames = 0;
-  context.setFlags(constants.AV_CODEC_FLAG_GLOBAL_HEADER);
   // One by one: a Dictionary handed to open2 is freed twice by node-av 6.1.
   const settings = { crf, ...(preset === undefined ? {} : { preset }) };
   for (const [option, value] of Object.entries(settings)) {
@@ -171,14 +164,4 @@ function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): 
   const code = context.open2Sync(codec, null);
   if (code < 0) throw refused(`${encoder} does not start (${reasonOf(ffmpeg, code)})`);
   return context;
-}
-
-function allocate({ av }: FFmpeg, width: number, height: number, format: Frame['format']): Frame {
-  const frame = new av.Frame();
-  frame.alloc();
-  frame.width = width;
-  frame.height = height;
-  frame.format = format;
-  frame.getBuffer(0);
-  return frame;
 }

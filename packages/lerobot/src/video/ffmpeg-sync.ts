@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module';
-import { CraftError } from '@craft-ft/torch/errors';
-import type { FFmpeg } from './ffmpeg.js';
+import { type FFmpeg, libraryError } from './ffmpeg.js';
 
 let loaded: FFmpeg | undefined;
 
@@ -22,11 +21,6 @@ export function loadFFmpegSync(): FFmpeg {
     loaded = { av, constants };
     return loaded;
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0];
-    throw new CraftError(
-      'VIDEO_LIBRARY',
-      `node-av: FFmpeg cannot be loaded on ${process.platform}-${process.arch} (${reason}); run npm install again, with optional dependencies`,
-      { cause: error },
-    );
+    throw libraryError(error);
   }
 }

@@ -25,13 +25,18 @@ async function load(): Promise<FFmpeg> {
     av.Log.setLevel(constants.AV_LOG_QUIET);
     return { av, constants };
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0];
-    throw new CraftError(
-      'VIDEO_LIBRARY',
-      `node-av: FFmpeg cannot be loaded on ${process.platform}-${process.arch} (${reason}); run npm install again, with optional dependencies`,
-      { cause: error },
-    );
+    throw libraryError(error);
   }
+}
+
+/** `VIDEO_LIBRARY`, from what loading node-av threw. */
+export function libraryError(error: unknown): CraftError {
+  const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0];
+  return new CraftError(
+    'VIDEO_LIBRARY',
+    `node-av: FFmpeg cannot be loaded on ${process.platform}-${process.arch} (${reason}); run npm install again, with optional dependencies`,
+    { cause: error },
+  );
 }
 
 /** FFmpeg's words for an error code, in lower case. */

@@ -1,6 +1,7 @@
 import type { Frame, SoftwareScaleContext } from 'node-av/lib';
 import type { FFmpeg } from './ffmpeg.js';
 import { Lru } from './lru.js';
+import { allocateFrame } from './picture.js';
 
 /** Converters kept per thread, one per size: videos of a dataset share theirs. */
 const MAX_CONVERTERS = 8;
@@ -20,18 +21,13 @@ export class RgbConverter {
   readonly #width: number;
   readonly #height: number;
 
-  private constructor({ av, constants }: FFmpeg, width: number, height: number, flags: string) {
+  private constructor(ffmpeg: FFmpeg, width: number, height: number, flags: string) {
     this.#width = width;
     this.#height = height;
-    this.#scale = new av.SoftwareScaleContext();
+    this.#scale = new ffmpeg.av.SoftwareScaleContext();
     this.#scale.allocContext();
     this.#scale.setOption('sws_flags', flags);
-    this.#rgb = new av.Frame();
-    this.#rgb.alloc();
-    this.#rgb.width = width;
-    this.#rgb.height = height;
-    this.#rgb.format = constants.AV_PIX_FMT_RGB24;
-    this.#rgb.getBuffer(0);
+    this.#rgb = allocateFrame(ffmpeg, width, height, ffmpeg.constants.AV_PIX_FMT_RGB24);
     this.#plane = this.#rgb.data![0]!;
     this.#stride = this.#rgb.linesize[0]!;
   }

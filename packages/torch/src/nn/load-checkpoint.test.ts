@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { craftError } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
 import { manualSeed, randn, safetensors, type Tensor, tensor, zeros } from '../index.js';
 import { withoutInit } from './init.js';
 import { Linear } from './linear.js';

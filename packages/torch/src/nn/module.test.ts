@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { craftError } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
 import type { Tensor } from '../index.js';
 import * as torch from '../index.js';
 import { stateName } from './module.js';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { craftError } from '../../test/craft-error.js';
 import { fusedLevels, withKernels } from '../../test/kernel-levels.js';
 import { expectClose } from '../../test/numeric.js';
-import { craftError } from '../../test/safetensors.js';
 import * as torch from '../index.js';
 
 const { nn, optim } = torch;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { craftError } from '../../test/craft-error.js';
 import { withKernels } from '../../test/kernel-levels.js';
 import { expectClose } from '../../test/numeric.js';
-import { craftError } from '../../test/safetensors.js';
 import * as torch from '../index.js';
 
 const { nn, optim } = torch;

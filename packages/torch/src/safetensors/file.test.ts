@@ -10,7 +10,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { craftError, fileBytes, temporaryFolder } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
+import { fileBytes, temporaryFolder } from '../../test/safetensors.js';
 import { shared, sharedPath } from '../../test/shared.js';
 import { SafetensorsFile } from './file.js';
 

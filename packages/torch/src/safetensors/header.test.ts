@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { craftError, fileBytes, parseBytes } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
+import { fileBytes, parseBytes } from '../../test/safetensors.js';
 import { MAX_HEADER_BYTES, parseHeaderLength } from './header.js';
 
 const data = (length: number) => new Uint8Array(length);

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { craftError, temporaryFolder } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
+import { temporaryFolder } from '../../test/safetensors.js';
 import { INDEX_FILE, openCheckpoint, ShardedSafetensors } from './sharded.js';
 import { writeSafetensors } from './write.js';
 

@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { craftError, fileBytes, temporaryFolder } from '../../test/safetensors.js';
+import { craftError } from '../../test/craft-error.js';
+import { fileBytes, temporaryFolder } from '../../test/safetensors.js';
 import { fromTypedArray } from '../creation.js';
 import { DTYPES, type DType } from '../dtype.js';
 import '../generated/methods.js';

@@ -1,6 +1,6 @@
 import { cat, full, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
-import { isKind, type PickledTensor, type PickleValue } from './pickle.js';
+import { isKind, type PickledTensor, type PickleValue } from './pickle-values.js';
 import { TorchFile } from './torch-file.js';
 
 /** What kind of targets a shard of the Python project holds, by the name of the tensor. */

@@ -6,7 +6,8 @@ import { expect, test } from 'vitest';
 import { thrown } from '../../../../lerobot/test/thrown.js';
 import { testFolder } from '../../../../lerobot/test/training.js';
 import { bytes, storedZip, writeTorchFile } from '../../../test/torch-files.js';
-import { isKind, readPickle } from './pickle.js';
+import { readPickle } from './pickle.js';
+import { isKind } from './pickle-values.js';
 import { TorchFile } from './torch-file.js';
 
 const folder = testFolder();

@@ -1,52 +1,8 @@
-import { CraftError } from '@craft-ft/torch/errors';
-
-/** A tensor as a pickle describes it: a view of a storage that lies elsewhere. */
-export interface PickledTensor {
-  readonly kind: 'tensor';
-  readonly storage: PickledStorage;
-  /** In elements. */
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly stride: readonly number[];
-}
-
-/** A storage as a pickle names it. */
-export interface PickledStorage {
-  readonly kind: 'storage';
-  /** `torch.FloatStorage`, … */
-  readonly type: string;
-  readonly key: string;
-  readonly elements: number;
-}
-
-/** A class or function that a pickle names. Only those of the list below exist, and none of them is ever run. */
-interface Named {
-  readonly kind: 'name';
-  readonly name: string;
-}
-
-interface PickledTuple {
-  readonly kind: 'tuple';
-  readonly items: readonly PickleValue[];
-}
-
-/** What a pickle may hold. dict and OrderedDict are a Map, lists arrays. */
-export type PickleValue =
-  | null
-  | boolean
-  | number
-  | string
-  | PickleValue[]
-  | Map<string | number, PickleValue>
-  | PickledTuple
-  | PickledTensor
-  | PickledStorage
-  | Named;
-
-const STORAGES = ['Float', 'Half', 'BFloat16', 'Double', 'Long', 'Int', 'Short', 'Char', 'Byte', 'Bool'];
-const REBUILD_TENSOR = 'torch._utils._rebuild_tensor_v2';
-const ORDERED_DICT = 'collections.OrderedDict';
-const ALLOWED = new Set([REBUILD_TENSOR, ORDERED_DICT, ...STORAGES.map((type) => `torch.${type}Storage`)]);
+import type { CraftError } from '@craft-ft/torch/errors';
+import { pickleInvalid, pickleRefused } from './errors.js';
+import { PickleBytes } from './pickle-bytes.js';
+import { allowedName, callOf, storageOf } from './pickle-names.js';
+import type { PickledTuple, PickleValue } from './pickle-values.js';
 
 /** Names of the opcodes that are refused, for the message. */
 const REFUSED: Readonly<Record<number, string>> = {
@@ -87,21 +43,20 @@ export function readPickle(bytes: Uint8Array, source: string): PickleValue {
 }
 
 class Unpickler {
-  readonly #view: DataView;
+  readonly #bytes: PickleBytes;
   readonly #stack: Slot[] = [];
   readonly #memo = new Map<number, PickleValue>();
-  #at = 0;
 
   constructor(
-    private readonly bytes: Uint8Array,
+    bytes: Uint8Array,
     private readonly source: string,
   ) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = new PickleBytes(bytes, source);
   }
 
   run(): PickleValue {
     for (;;) {
-      const opcode = this.#u8();
+      const opcode = this.#bytes.u8();
       if (opcode === 0x2e) {
         const value = this.#pop();
         if (this.#stack.length > 0) throw this.#invalid('values are left over at its end');
@@ -118,10 +73,10 @@ class Unpickler {
     };
     switch (opcode) {
       case 0x80: // PROTO
-        if (this.#u8() > 5) throw this.#invalid('its protocol is unknown');
+        if (this.#bytes.u8() > 5) throw this.#invalid('its protocol is unknown');
         break;
       case 0x95: // FRAME
-        this.#take(8);
+        this.#bytes.skip(8);
         break;
       case 0x28: // MARK
         this.#stack.push(MARK);
@@ -139,28 +94,28 @@ class Unpickler {
         push(false);
         break;
       case 0x4a: // BININT
-        push(this.#view.getInt32(this.#take(4), true));
+        push(this.#bytes.i32());
         break;
       case 0x4b: // BININT1
-        push(this.#u8());
+        push(this.#bytes.u8());
         break;
       case 0x4d: // BININT2
-        push(this.#view.getUint16(this.#take(2), true));
+        push(this.#bytes.u16());
         break;
       case 0x8a: // LONG1
-        push(this.#long(this.#u8()));
+        push(this.#bytes.long(this.#bytes.u8()));
         break;
       case 0x47: // BINFLOAT
-        push(this.#view.getFloat64(this.#take(8)));
+        push(this.#bytes.f64());
         break;
       case 0x58: // BINUNICODE
-        push(this.#text(this.#u32()));
+        push(this.#bytes.text(this.#bytes.u32()));
         break;
       case 0x8c: // SHORT_BINUNICODE
-        push(this.#text(this.#u8()));
+        push(this.#bytes.text(this.#bytes.u8()));
         break;
       case 0x8d: // BINUNICODE8
-        push(this.#text(this.#u64()));
+        push(this.#bytes.text(this.#bytes.u64()));
         break;
       case 0x5d: // EMPTY_LIST
         push([]);
@@ -204,89 +159,43 @@ class Unpickler {
   #name(opcode: number): void {
     switch (opcode) {
       case 0x71: // BINPUT
-        this.#memo.set(this.#u8(), this.#top());
+        this.#memo.set(this.#bytes.u8(), this.#top());
         break;
       case 0x72: // LONG_BINPUT
-        this.#memo.set(this.#u32(), this.#top());
+        this.#memo.set(this.#bytes.u32(), this.#top());
         break;
       case 0x94: // MEMOIZE
         this.#memo.set(this.#memo.size, this.#top());
         break;
       case 0x68: // BINGET
-        this.#stack.push(this.#remembered(this.#u8()));
+        this.#stack.push(this.#remembered(this.#bytes.u8()));
         break;
       case 0x6a: // LONG_BINGET
-        this.#stack.push(this.#remembered(this.#u32()));
+        this.#stack.push(this.#remembered(this.#bytes.u32()));
         break;
       case 0x63: // GLOBAL
-        this.#stack.push(this.#allowed(this.#line(), this.#line()));
+        this.#stack.push(allowedName(this.#bytes.line(), this.#bytes.line(), this.source));
         break;
       case 0x93: {
         // STACK_GLOBAL
         const [name, module] = [this.#pop(), this.#pop()];
-        this.#stack.push(this.#allowed(String(module), String(name)));
+        this.#stack.push(allowedName(String(module), String(name), this.source));
         break;
       }
       case 0x51: // BINPERSID
-        this.#stack.push(this.#storage(this.#pop()));
+        this.#stack.push(storageOf(this.#pop(), this.source));
         break;
       case 0x52: {
         // REDUCE
         const args = this.#pop();
-        this.#stack.push(this.#call(this.#pop(), args));
+        this.#stack.push(callOf(this.#pop(), args, this.source));
         break;
       }
       default: {
         const name = REFUSED[opcode] ?? `0x${opcode.toString(16).padStart(2, '0')}`;
-        throw this.#refuse(`opcode ${name}`);
+        throw pickleRefused(this.source, `opcode ${name}`);
       }
     }
-  }
-
-  #allowed(module: string, name: string): Named {
-    const full = `${module}.${name}`;
-    if (!ALLOWED.has(full)) throw this.#refuse(JSON.stringify(full.slice(0, 100)));
-    return { kind: 'name', name: full };
-  }
-
-  #call(callee: PickleValue, args: PickleValue): PickleValue {
-    const name = isKind(callee, 'name') ? callee.name : 'a value';
-    if (!isKind(args, 'tuple')) throw this.#invalid(`${name} is called with no tuple`);
-    if (name === REBUILD_TENSOR) return this.#tensor(args.items);
-    if (name === ORDERED_DICT && args.items.length === 0) return new Map();
-    throw this.#refuse(`a call of ${name}`);
-  }
-
-  #storage(id: PickleValue): PickledStorage {
-    const [tag, type, key, , elements] = isKind(id, 'tuple') ? id.items : [];
-    if (
-      tag !== 'storage' ||
-      !isKind(type!, 'name') ||
-      !type.name.endsWith('Storage') ||
-      typeof key !== 'string' ||
-      !isCount(elements)
-    )
-      throw this.#invalid('a storage is not described as torch.save does');
-    return { kind: 'storage', type: type.name, key, elements };
-  }
-
-  #tensor([storage, offset, size, stride]: readonly PickleValue[]): PickledTensor {
-    const counts = (value: PickleValue | undefined): number[] => {
-      const items = value !== undefined && isKind(value, 'tuple') ? value.items : null;
-      if (items === null || !items.every(isCount))
-        throw this.#invalid('the shape of a tensor is no tuple of counts');
-      return items as number[];
-    };
-    if (storage === undefined || !isKind(storage, 'storage') || !isCount(offset))
-      throw this.#invalid('a tensor has no storage');
-    const [shape, strides] = [counts(size), counts(stride)];
-    if (shape.length !== strides.length) throw this.#invalid('a tensor has as many strides as dimensions');
-    const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i]!, offset);
-    const elements = shape.reduce((product, n) => product * n, 1);
-    // Strides of 0 could make a small storage look like any amount of memory.
-    if (elements > 0 && (last >= storage.elements || elements > storage.elements))
-      throw this.#invalid(`a tensor [${shape}] reaches beyond its storage of ${storage.elements} elements`);
-    return { kind: 'tensor', storage, offset, shape, stride: strides };
   }
 
   #append(items: PickleValue[]): void {
@@ -336,70 +245,7 @@ class Unpickler {
     return value;
   }
 
-  #long(length: number): number {
-    const start = this.#take(length);
-    let value = 0n;
-    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[start + i]!);
-    const signed = length === 0 ? 0n : BigInt.asIntN(8 * length, value);
-    const number = Number(signed);
-    if (!Number.isSafeInteger(number)) throw this.#invalid('a whole number is beyond 2^53');
-    return number;
-  }
-
-  #line(): string {
-    const end = this.bytes.indexOf(0x0a, this.#at);
-    if (end < 0) throw this.#invalid('it is cut off');
-    const text = this.#text(end - this.#at);
-    this.#at++;
-    return text;
-  }
-
-  #text(length: number): string {
-    const start = this.#take(length);
-    return new TextDecoder().decode(this.bytes.subarray(start, start + length));
-  }
-
-  #u8(): number {
-    return this.#view.getUint8(this.#take(1));
-  }
-
-  #u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
-  }
-
-  #u64(): number {
-    return Number(this.#view.getBigUint64(this.#take(8), true));
-  }
-
-  #take(length: number): number {
-    const start = this.#at;
-    if (start + length > this.bytes.length) throw this.#invalid('it is cut off');
-    this.#at = start + length;
-    return start;
-  }
-
   #invalid(what: string): CraftError {
-    return new CraftError('PICKLE_INVALID', `${this.source}: ${what}; the file is damaged`);
+    return pickleInvalid(this.source, what);
   }
-
-  #refuse(what: string): CraftError {
-    const remedy =
-      'a cache holds tensors, numbers and texts only; do not load this file anywhere unless you trust its author';
-    return new CraftError(
-      'PICKLE_REFUSED',
-      `${this.source}: the pickle has ${what}, which is refused: ${remedy}`,
-    );
-  }
-}
-
-/** Whether a value is one of the objects above. */
-export function isKind<K extends 'tuple' | 'tensor' | 'storage' | 'name'>(
-  value: PickleValue,
-  kind: K,
-): value is Extract<PickleValue, { kind: K }> {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind;
-}
-
-function isCount(value: PickleValue | undefined): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

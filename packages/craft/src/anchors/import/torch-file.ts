@@ -1,8 +1,10 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { type DType, fromTypedArray, type Tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
-import { type PickledTensor, type PickleValue, readPickle } from './pickle.js';
-import { StoredZip } from './zip.js';
+import { torchFileInvalid } from './errors.js';
+import { readPickle } from './pickle.js';
+import type { PickledTensor, PickleValue } from './pickle-values.js';
+import { openForReading, StoredZip, LOCAL as ZIP_START } from './zip.js';
 
 const DTYPES: Readonly<Record<string, DType>> = {
   'torch.FloatStorage': 'float32',
@@ -57,13 +59,15 @@ export class TorchFile implements Disposable {
     const zip = StoredZip.open(path);
     try {
       const pickles = zip.names.filter((name) => name === 'data.pkl' || name.endsWith('/data.pkl'));
-      if (pickles.length !== 1) throw invalid(path, `it has ${pickles.length} data.pkl, not one`);
+      if (pickles.length !== 1) throw torchFileInvalid(path, `it has ${pickles.length} data.pkl, not one`);
       const name = pickles[0]!;
       const root = name.slice(0, -'data.pkl'.length);
-      if (zip.sizeOf(name)! > MAX_PICKLE) throw invalid(path, `its data.pkl has ${zip.sizeOf(name)} bytes`);
+      if (zip.sizeOf(name)! > MAX_PICKLE)
+        throw torchFileInvalid(path, `its data.pkl has ${zip.sizeOf(name)} bytes`);
       if (zip.sizeOf(`${root}byteorder`) !== undefined) {
         const order = Buffer.from(zip.read(`${root}byteorder`)).toString();
-        if (order !== 'little') throw invalid(path, `its byte order is ${order.slice(0, 20)}, not little`);
+        if (order !== 'little')
+          throw torchFileInvalid(path, `its byte order is ${order.slice(0, 20)}, not little`);
       }
       return new TorchFile(path, readPickle(zip.read(name), path), zip, root);
     } catch (error) {
@@ -81,14 +85,14 @@ export class TorchFile implements Disposable {
     const wanted = storage.elements * (SIZES[dtype] ?? 1);
     if (bytes !== wanted) {
       const has = bytes === undefined ? 'is missing' : `has ${bytes} bytes`;
-      throw invalid(
+      throw torchFileInvalid(
         this.path,
         `storage ${storage.key} ${has}, ${storage.elements} of ${dtype} need ${wanted}`,
       );
     }
     const data = this.zip.read(entry);
     if (dtype === 'bool' && data.some((value) => value > 1))
-      throw invalid(this.path, `storage ${storage.key} has a bool that is neither 0 nor 1`);
+      throw torchFileInvalid(this.path, `storage ${storage.key} has a bool that is neither 0 nor 1`);
     const size = SIZES[dtype] ?? 1;
     const count = shape.reduce((product, n) => product * n, 1);
     const own = new Uint8Array(count * size);
@@ -138,29 +142,15 @@ function elements(
 // The old format is a row of pickles, or a tar.
 function refuseLegacy(path: string): void {
   const start = Buffer.alloc(4);
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (error) {
-    throw new CraftError('FILE_NOT_FOUND', `${path}: cannot be read: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
+  const fd = openForReading(path);
   try {
     readSync(fd, start, 0, 4, 0);
   } finally {
     closeSync(fd);
   }
-  if (start.readUInt32LE(0) === 0x04034b50) return;
-  if (start[0] !== 0x80) throw invalid(path, 'it is no zip file');
+  if (start.readUInt32LE(0) === ZIP_START) return;
+  if (start[0] !== 0x80) throw torchFileInvalid(path, 'it is no zip file');
   const remedy =
     'where it was made, save it again with PyTorch 1.6 or later: torch.save(torch.load(path, weights_only=True), path)';
   throw new CraftError('TORCH_FILE_LEGACY', `${path}: in the format before PyTorch 1.6; ${remedy}`);
-}
-
-function invalid(path: string, what: string): CraftError {
-  return new CraftError(
-    'TORCH_FILE_INVALID',
-    `${path}: ${what}; the file is damaged or was not written by torch.save`,
-  );
 }

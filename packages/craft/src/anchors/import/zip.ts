@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { CraftError } from '@craft-ft/torch/errors';
+import { torchFileInvalid } from './errors.js';
 
 const END = 0x06054b50;
 const END_BYTES = 22;
@@ -8,7 +9,8 @@ const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
 const ENTRY = 0x02014b50;
 const ENTRY_BYTES = 46;
-const LOCAL = 0x04034b50;
+/** What an entry begins with, and so the file. */
+export const LOCAL = 0x04034b50;
 const LOCAL_BYTES = 30;
 /** Both 32-bit fields that say: look into the extra field. */
 const BIG = 0xffffffff;
@@ -36,14 +38,7 @@ export class StoredZip implements Disposable {
 
   /** @throws CraftError `TORCH_FILE_INVALID`, `FILE_NOT_FOUND` */
   static open(path: string): StoredZip {
-    let fd: number;
-    try {
-      fd = openSync(path, 'r');
-    } catch (error) {
-      throw new CraftError('FILE_NOT_FOUND', `${path}: cannot be read: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
+    const fd = openForReading(path);
     try {
       const zip = new StoredZip(path, fd, fstatSync(fd).size);
       zip.#readDirectory();
@@ -167,13 +162,21 @@ export class StoredZip implements Disposable {
   }
 
   #invalid(what: string): CraftError {
-    return new CraftError(
-      'TORCH_FILE_INVALID',
-      `${this.path}: ${what}; the file is damaged or was not written by torch.save`,
-    );
+    return torchFileInvalid(this.path, what);
   }
 
   [Symbol.dispose](): void {
     closeSync(this.fd);
+  }
+}
+
+/** @throws CraftError `FILE_NOT_FOUND` */
+export function openForReading(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new CraftError('FILE_NOT_FOUND', `${path}: cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }

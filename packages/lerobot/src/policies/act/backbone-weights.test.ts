@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { manualSeed, rand, safetensors, type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, expect, test } from 'vitest';
+import { smallAct } from '../../../test/act-small.js';
 import { thrown as error } from '../../../test/thrown.js';
 import { makePolicy } from '../factory.js';
-import { type ActConfig, actConfigSchema } from './configuration.js';
+import type { ActConfig } from './configuration.js';
 import type { ActPolicy } from './policy.js';
 import { ResNetBackbone } from './resnet.js';
 
@@ -13,19 +14,10 @@ const folder = mkdtempSync(join(tmpdir(), 'backbone-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const configure = (weights: string | null, changes: object = {}): ActConfig =>
-  actConfigSchema.parse({
-    type: 'act',
-    device: 'cpu',
-    chunk_size: 2,
-    n_action_steps: 2,
-    dim_model: 16,
-    n_heads: 2,
-    dim_feedforward: 16,
-    n_encoder_layers: 1,
+  smallAct({
     use_vae: false,
     vision_backbone: 'resnet18_narrow',
     input_features: { 'observation.images.top': { type: 'VISUAL', shape: [3, 64, 64] } },
-    output_features: { action: { type: 'ACTION', shape: [2] } },
     pretrained_backbone_weights: weights,
     ...changes,
   });

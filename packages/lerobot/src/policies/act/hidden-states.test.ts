@@ -1,27 +1,23 @@
 import { manualSeed, nn, rand, randn, scope } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
+import { smallAct } from '../../../test/act-small.js';
 import { inEvaluationMode } from '../evaluation-mode.js';
-import { parsePolicyConfig } from '../registry.js';
 import { ActPolicy } from './policy.js';
 
 function policy(more: object = {}): ActPolicy {
   manualSeed(1);
   return new ActPolicy(
-    parsePolicyConfig(
-      {
-        ...{ type: 'act', chunk_size: 3, n_action_steps: 3, dim_model: 8, n_heads: 2, dim_feedforward: 16 },
-        ...{ n_encoder_layers: 3, latent_dim: 4, pretrained_backbone_weights: null },
-        input_features: {
-          'observation.state': { type: 'STATE', shape: [4] },
-          'observation.environment_state': { type: 'ENV', shape: [2] },
-          'observation.images.left': { type: 'VISUAL', shape: [3, 64, 96] },
-          'observation.images.right': { type: 'VISUAL', shape: [3, 32, 32] },
-        },
-        output_features: { action: { type: 'ACTION', shape: [2] } },
-        ...more,
+    smallAct({
+      n_encoder_layers: 3,
+      pretrained_backbone_weights: null,
+      input_features: {
+        'observation.state': { type: 'STATE', shape: [4] },
+        'observation.environment_state': { type: 'ENV', shape: [2] },
+        'observation.images.left': { type: 'VISUAL', shape: [3, 64, 96] },
+        'observation.images.right': { type: 'VISUAL', shape: [3, 32, 32] },
       },
-      'test',
-    ) as ActPolicy['config'],
+      ...more,
+    }),
   );
 }
 
@@ -50,7 +46,7 @@ describe('hidden states of ACT', () => {
     expect(layers).toHaveLength(4);
     // Latent, state, environment, then 2·3 and 1·1 cells of the last feature maps (stride 32).
     expect(image).toEqual({ start: 3, length: 7 });
-    for (const layer of layers) expect(layer.shape).toEqual([2, 10, 8]);
+    for (const layer of layers) expect(layer.shape).toEqual([2, 10, 16]);
     expect([mask.shape, mask.all().item()]).toEqual([[2, 10], 1]);
     expect(layers.at(-1)!.flatten().tolist()).toEqual(returned);
     // Entry i is what layer i makes of entry i − 1.
@@ -73,7 +69,7 @@ describe('hidden states of ACT', () => {
   test('without cameras there are no image tokens', () => {
     const act = policy({ input_features: { 'observation.state': { type: 'STATE', shape: [4] } } });
     const { image, layers } = act.hiddenStates({ 'observation.state': randn([1, 4]) });
-    expect([image, layers[0]!.shape]).toEqual([{ start: 2, length: 0 }, [1, 2, 8]]);
+    expect([image, layers[0]!.shape]).toEqual([{ start: 2, length: 0 }, [1, 2, 16]]);
   });
 });
 

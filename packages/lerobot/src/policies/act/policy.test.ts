@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { manualSeed, memory, rand, safetensors, scope, tensor, zeros } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
+import { smallAct as configure } from '../../../test/act-small.js';
+import { evenStats } from '../../../test/stats.js';
 import { thrown as error } from '../../../test/thrown.js';
 import { makeProcessors } from '../../processors/factory.js';
 import { statTensors } from '../../processors/stats.js';
@@ -10,25 +12,7 @@ import { makePolicy } from '../factory.js';
 import { datasetPolicyFeatures, withDatasetFeatures } from '../features.js';
 import { readPolicyConfig } from '../load-config.js';
 import { loadPolicy, savePolicy } from '../pretrained.js';
-import { type ActConfig, actConfigSchema } from './configuration.js';
 import { ActPolicy } from './policy.js';
-
-const small = {
-  type: 'act',
-  device: 'cpu',
-  chunk_size: 4,
-  n_action_steps: 4,
-  dim_model: 16,
-  n_heads: 2,
-  dim_feedforward: 32,
-  n_encoder_layers: 1,
-  n_vae_encoder_layers: 1,
-  latent_dim: 4,
-  input_features: { 'observation.state': { type: 'STATE', shape: [3] } },
-  output_features: { action: { type: 'ACTION', shape: [2] } },
-};
-
-const configure = (changes: object = {}): ActConfig => actConfigSchema.parse({ ...small, ...changes });
 
 const batch = () => ({
   'observation.state': rand([5, 3]),
@@ -137,6 +121,7 @@ describe('selectAction', () => {
     for (let step = 0; step < 3; step++) {
       const action = policy.selectAction(step === 0 ? first : observe());
       expect(action.equal(chunk.select(1, step))).toBe(true);
+      expect(policy.queuedActions).toBe(2 - step);
     }
     const next = observe();
     expect(policy.selectAction(next).equal(policy.predictActionChunk(next).select(1, 0))).toBe(true);
@@ -146,6 +131,7 @@ describe('selectAction', () => {
     const policy = new ActPolicy(configure());
     policy.selectAction(observe());
     policy.reset();
+    expect(policy.queuedActions).toBe(0);
     const observation = observe();
     expect(policy.selectAction(observation).equal(policy.predictActionChunk(observation).select(1, 0))).toBe(
       true,
@@ -159,6 +145,7 @@ describe('selectAction', () => {
         const action = scope(() => policy.selectAction(observe()).tolist()) as number[][];
         expect(action[0]!.every(Number.isFinite)).toBe(true);
       }
+      expect(policy.queuedActions).toBe('temporal_ensemble_coeff' in changes ? 0 : 2);
     }
   });
 
@@ -249,12 +236,8 @@ test('save and load: the same policy, strictly', () => {
   const dir = mkdtempSync(join(tmpdir(), 'craft-policy-'));
   try {
     const policy = new ActPolicy(configure());
-    const one = (n: number) => Array<number>(n).fill(1);
-    const of = (n: number) => ({ shape: [n], count: 1, min: one(n), max: one(n), mean: one(n), std: one(n) });
-    const processors = makeProcessors(
-      policy.config,
-      statTensors({ 'observation.state': of(3), action: of(2) }),
-    );
+    const stats = { 'observation.state': evenStats(3), action: evenStats(2) };
+    const processors = makeProcessors(policy.config, statTensors(stats));
     savePolicy(policy, processors, dir);
     const load = () => loadPolicy(dir, readPolicyConfig(dir).config);
     const loaded = load();

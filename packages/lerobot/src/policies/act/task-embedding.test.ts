@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { manualSeed, rand, scope, zeros } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
+import { smallAct } from '../../../test/act-small.js';
+import { evenStats } from '../../../test/stats.js';
 import { thrown } from '../../../test/thrown.js';
 import { makeProcessors } from '../../processors/factory.js';
 import { loadProcessors } from '../../processors/load.js';
@@ -11,31 +13,12 @@ import { embedTask } from '../../processors/task-embedding.js';
 import { makePolicy } from '../factory.js';
 import { readPolicyConfig } from '../load-config.js';
 import { loadPolicy, savePolicy } from '../pretrained.js';
-import { type ActConfig, actConfigSchema } from './configuration.js';
+import type { ActConfig } from './configuration.js';
 
-const configure = (taskDim: number): ActConfig =>
-  actConfigSchema.parse({
-    type: 'act',
-    device: 'cpu',
-    chunk_size: 2,
-    n_action_steps: 2,
-    dim_model: 16,
-    n_heads: 2,
-    dim_feedforward: 16,
-    n_encoder_layers: 1,
-    n_vae_encoder_layers: 1,
-    latent_dim: 2,
-    task_embedding_dim: taskDim,
-    input_features: { 'observation.state': { type: 'STATE', shape: [3] } },
-    output_features: { action: { type: 'ACTION', shape: [2] } },
-  });
+const configure = (taskDim: number): ActConfig => smallAct({ task_embedding_dim: taskDim });
 
-const stat = (size: number) => {
-  const values = (value: number) => Array<number>(size).fill(value);
-  return { shape: [size], count: 1, min: values(0), max: values(1), mean: values(0), std: values(1) };
-};
 const processors = (config: ActConfig) =>
-  makeProcessors(config, statTensors({ 'observation.state': stat(3), action: stat(2) }));
+  makeProcessors(config, statTensors({ 'observation.state': evenStats(3), action: evenStats(2) }));
 
 const RED = 'Put the cube in the red bin';
 const BLUE = 'Put the cube in the blue bin';
@@ -83,8 +66,8 @@ describe('ACT with an instruction', () => {
   test('trains on it, and says when it is missing', () => {
     const config = configure(32);
     const policy = makePolicy(config);
-    const raw = { 'observation.state': rand([2, 3]), action: rand([2, 2, 2]) };
-    const padding = { action_is_pad: zeros([2, 2], { dtype: 'bool' }) };
+    const raw = { 'observation.state': rand([2, 3]), action: rand([2, 4, 2]) };
+    const padding = { action_is_pad: zeros([2, 4], { dtype: 'bool' }) };
     scope(() =>
       policy.call(processors(config).preprocess({ ...raw, ...padding }, { task: [RED] })).loss.backward(),
     );

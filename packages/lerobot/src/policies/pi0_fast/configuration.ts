@@ -8,6 +8,7 @@ import { PALIGEMMA_VARIANTS, VARIANT_SIZES } from './sizes.js';
 
 const count = (value: number) => z.int().min(1).default(value);
 const steps = (value: number) => z.int().min(0).default(value);
+const amount = (value: number) => z.number().min(0).default(value);
 const rate = z.number().min(0).lt(1);
 
 /** The features that LeRobot adds for `empty_cameras`. */
@@ -87,11 +88,7 @@ export const pi0FastConfigSchema = z.strictObject({
     .string()
     .default('lerobot/fast-action-tokenizer')
     .describe('FAST tokeniser: a folder (craft tokenizer train) or a repository of the Hub.'),
-  temperature: z
-    .number()
-    .min(0)
-    .default(0)
-    .describe('Randomness of decoding. 0: the most likely token at each step.'),
+  temperature: amount(0).describe('Randomness of decoding. 0: the most likely token at each step.'),
   max_decoding_steps: count(256).describe('Tokens that decoding may produce for a chunk.'),
   fast_skip_tokens: steps(128).describe(
     'Ids at the end of the text vocabulary that no action token is mapped to.',
@@ -115,24 +112,16 @@ export const pi0FastConfigSchema = z.strictObject({
     .describe('Compute activations twice instead of keeping them: less memory, about a third more time.'),
   compile_model: z.boolean().default(false).describe('Not available; kept for the checkpoint.'),
   compile_mode: z.string().default('max-autotune').describe('Not available; kept for the checkpoint.'),
-  optimizer_lr: z.number().min(0).default(2.5e-5).describe('Learning rate of the preset, at its peak.'),
+  optimizer_lr: amount(2.5e-5).describe('Learning rate of the preset, at its peak.'),
   optimizer_betas: z.tuple([rate, rate]).default([0.9, 0.95]).describe("AdamW's betas of the preset."),
   optimizer_eps: z.number().gt(0).default(1e-8).describe("AdamW's eps of the preset."),
-  optimizer_weight_decay: z.number().min(0).default(0.01).describe('Weight decay of the preset.'),
-  optimizer_grad_clip_norm: z
-    .number()
-    .min(0)
-    .default(1)
-    .describe('Longest gradient of the preset; 0: no limit.'),
+  optimizer_weight_decay: amount(0.01).describe('Weight decay of the preset.'),
+  optimizer_grad_clip_norm: amount(1).describe('Longest gradient of the preset; 0: no limit.'),
   scheduler_warmup_steps: steps(1000).describe('Warm-up of the preset, steps.'),
   scheduler_decay_steps: count(30_000).describe(
     'Length of the cosine of the preset, steps; a shorter run shrinks both.',
   ),
-  scheduler_decay_lr: z
-    .number()
-    .min(0)
-    .default(2.5e-6)
-    .describe('Learning rate of the preset at the end of the cosine.'),
+  scheduler_decay_lr: amount(2.5e-6).describe('Learning rate of the preset at the end of the cosine.'),
 });
 export type Pi0FastConfig = z.infer<typeof pi0FastConfigSchema>;
 

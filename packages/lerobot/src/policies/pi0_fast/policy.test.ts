@@ -59,7 +59,9 @@ describe('actions', () => {
       [t, t],
     ];
     expect(steps).toEqual([at(0), at(1), at(2), at(0)]);
+    expect(policy.queuedActions).toBe(2);
     policy.reset();
+    expect(policy.queuedActions).toBe(0);
     expect(policy.selectAction(batch).tolist()).toEqual(at(0));
     expect(policy.training).toBe(true);
   });
