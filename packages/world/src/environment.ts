@@ -29,6 +29,15 @@ export interface StepResult {
   readonly info: EnvironmentInfo;
 }
 
+/** Options of a step. */
+export interface StepOptions {
+  /**
+   * false: nobody looks at the pictures, so they need not be drawn, and their keys may be missing from the observation; those of an
+   * episode's last observation are always there. Numbers are never left out. Default true, as in Gymnasium.
+   */
+  cameras?: boolean;
+}
+
 /** A scripted solver of an environment's task. */
 export interface Expert {
   /** The action for the environment's present state; call once per step. */
@@ -65,7 +74,7 @@ export interface Environment {
    * @throws CraftError `ENV_ACTION` for an action of another width or with numbers that are not finite, `ENV_DONE` when the episode is
    * over or has not begun, `SIMULATION_UNSTABLE`
    */
-  step(action: ArrayLike<number>): StepResult;
+  step(action: ArrayLike<number>, options?: StepOptions): StepResult;
   /** A picture for people, RGB. */
   render(width: number, height: number): Uint8Array;
   /** A solver of the present episode; null where there is none. */

@@ -12,6 +12,7 @@ export type {
   Expert,
   ExpertOptions,
   Observation,
+  StepOptions,
   StepResult,
 } from './environment.js';
 export type { VideoOptions } from './evaluate/episode-videos.js';

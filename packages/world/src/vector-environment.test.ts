@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import type { StepResult } from './environment.js';
 import { makeEnvironment } from './make-environment.js';
 import { VectorEnvironment } from './vector-environment.js';
 
 const SPEC = { task: 'lift', cameras: ['top'], imageSize: [8, 8] as const };
 
-/** Three steps in five environments, the third of them left out in the second step. */
+/** Four steps in five environments, the third of them left out in the second step, the last one without pictures. */
 async function play(workers: number) {
   const environments = await VectorEnvironment.create(SPEC, 5, { workers });
   try {
@@ -13,6 +14,7 @@ async function play(workers: number) {
     const seen: unknown[] = [starts];
     for (const skipped of [null, 2, null])
       seen.push(await environments.step(actions.map((action, i) => (i === skipped ? null : action))));
+    seen.push(await environments.step(actions, { cameras: false }));
     seen.push(await environments.render([4, 0], 6, 4));
     return seen;
   } finally {
@@ -25,6 +27,9 @@ describe('VectorEnvironment', () => {
     const alone = await play(0);
     expect(await play(2)).toEqual(alone);
     expect((alone[2] as unknown[])[2]).toBeNull();
+    const [pictured, blind] = [3, 4].map((at) => Object.keys((alone[at] as StepResult[])[0]!.observation));
+    expect(blind).toEqual(['observation.state', 'observation.environment_state']);
+    expect(pictured).toEqual([...blind!, 'observation.images.top']);
     const environment = await makeEnvironment(SPEC);
     expect(environment.reset(4)).toEqual((alone[0] as unknown[])[3]);
     environment.dispose();

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { EnvironmentInfo, Observation, StepResult } from './environment.js';
+import type { EnvironmentInfo, Observation, StepOptions, StepResult } from './environment.js';
 import type { EnvironmentSpec } from './make-environment.js';
 import type { EnvironmentDescription } from './workers/host.js';
 import { EnvironmentThreads } from './workers/pool.js';
@@ -73,14 +73,22 @@ export class VectorEnvironment {
     );
   }
 
-  /** One step in every environment that has an action; null for those that have none (whose episode is over). */
-  async step(actions: readonly (ArrayLike<number> | null)[]): Promise<(StepResult | null)[]> {
+  /**
+   * One step in every environment that has an action; null for those that have none (whose episode is over).
+   *
+   * @param options for all of them: `{ cameras: false }` saves drawing pictures that nobody looks at
+   */
+  async step(
+    actions: readonly (ArrayLike<number> | null)[],
+    options: StepOptions = {},
+  ): Promise<(StepResult | null)[]> {
     const shares = this.#shares(actions, (action, slot) =>
       action === null ? null : ([slot, action] as const),
     );
     const results = await this.#all(
       shares.map(
-        (share, thread) => () => (share.length === 0 ? [] : this.#threads.call(thread, 'step', share)),
+        (share, thread) => () =>
+          share.length === 0 ? [] : this.#threads.call(thread, 'step', share, options),
       ),
     );
     const queues = results.map((steps) => [...steps]);

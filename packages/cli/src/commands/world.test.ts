@@ -61,7 +61,7 @@ it('says what is wrong with the command line', async () => {
     [['world', 'record', '--task=lift', '--repo_id=a/b', '--cameras=tp'], 'did you mean top?'],
     [
       ['world', 'record', '--task=lift', '--repo_id=a/b', '--cameras=top', '--image_size=[97,96]'],
-      'expected even numbers for video',
+      'expected even numbers from 30 on for video',
     ],
     [['eval', '--policy.path=p', '--env.task=lifd'], 'env.task=lifd: did you mean lift?'],
     [['eval', '--policy.path=p', '--env.task=lift', '--env.type=kitchen'], 'env.type'],

@@ -17,6 +17,11 @@ export class ActionQueue {
     return this.#current.chunk.select(1, this.#current.done++).clone();
   }
 
+  /** Steps of the chunk that are still to be handed out; 0: `next` predicts. */
+  get left(): number {
+    return this.#current === null ? 0 : this.steps - this.#current.done;
+  }
+
   /** Forgets the chunk. */
   reset(): void {
     this.#current?.chunk.dispose();

@@ -39,6 +39,14 @@ export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.M
   /** The next action, normalised: `[B, a]`. Keeps a queue: call `reset` at the start of an episode. */
   abstract selectAction(observation: TensorBatch): Tensor;
 
+  /**
+   * How many of the next calls of `selectAction` hand out actions that are there already, whatever the observation shows: as long as it is
+   * not 0, pictures need not be taken. Default 0: every call looks.
+   */
+  get queuedActions(): number {
+    return 0;
+  }
+
   /** Forgets what `selectAction` remembers of the episode. */
   abstract reset(): void;
 

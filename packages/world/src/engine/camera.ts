@@ -1,3 +1,4 @@
+import type { DoubleBuffer, IntBuffer } from './mujoco.js';
 import type { Simulation } from './simulation.js';
 
 /** How a camera draws. */
@@ -32,11 +33,11 @@ export class RayCamera {
   readonly #local: Float64Array;
   readonly #rays: Float64Array;
   readonly #colors: Uint8Array;
-  readonly #geom;
-  readonly #distance;
-  readonly #normal;
-  readonly #shadowGeom;
-  readonly #shadowDistance;
+  readonly #geom: IntBuffer;
+  readonly #distance: DoubleBuffer;
+  readonly #normal: DoubleBuffer;
+  readonly #shadowGeom: IntBuffer;
+  readonly #shadowDistance: DoubleBuffer;
 
   /** @param name of the camera in the scene. @throws CraftError `SCENE_NAME` */
   constructor(simulation: Simulation, name: string, options: CameraOptions = {}) {
@@ -60,25 +61,12 @@ export class RayCamera {
 
   /** The picture now: RGB, [height, width, 3], row by row from the top left. */
   render(): Uint8Array {
-    const { mujoco, model, data } = this.#simulation;
+    const { data } = this.#simulation;
     const rays = this.#rays;
     const origin = Float64Array.from((data.cam_xpos as Float64Array).subarray(3 * this.#camera).slice(0, 3));
     rotate(this.#local, (data.cam_xmat as Float64Array).subarray(9 * this.#camera), rays);
     const pixels = this.width * this.height;
-    mujoco.mj_multiRay(
-      model,
-      data,
-      origin as unknown as number[],
-      rays as unknown as number[],
-      NO_GROUPS,
-      true,
-      -1,
-      this.#geom,
-      this.#distance,
-      this.#normal,
-      pixels,
-      FAR,
-    );
+    this.#cast(origin, rays, this.#geom, this.#distance, this.#normal);
     const lamps = this.#towardsLamp(origin);
     const lit = this.#shadows ? this.#castShadows(lamps) : null;
     const geoms = this.#geom.GetView() as Int32Array;
@@ -125,29 +113,30 @@ export class RayCamera {
 
   /** 1 where the ray from the lamp reaches what the pixel shows. All start at one point, so they are one call. */
   #castShadows(lamps: Float64Array): Uint8Array {
-    const { mujoco, model, data } = this.#simulation;
     const rays = new Float64Array(lamps.length);
     for (let at = 0; at < lamps.length; at++) rays[at] = -lamps[at]!;
-    mujoco.mj_multiRay(
-      model,
-      data,
-      LAMP as unknown as number[],
-      rays as unknown as number[],
-      NO_GROUPS,
-      true,
-      -1,
-      this.#shadowGeom,
-      this.#shadowDistance,
-      null,
-      this.width * this.height,
-      FAR,
-    );
+    this.#cast(LAMP, rays, this.#shadowGeom, this.#shadowDistance, null);
     const seen = this.#geom.GetView() as Int32Array;
     const reached = this.#shadowGeom.GetView() as Int32Array;
     // The same geom is taken for lit: its far side is dark by its normal, and shapes here are convex.
     const lit = new Uint8Array(seen.length);
     for (let pixel = 0; pixel < seen.length; pixel++) lit[pixel] = seen[pixel] === reached[pixel] ? 1 : 0;
     return lit;
+  }
+
+  /** What every ray from one place meets first: its geom (-1: nothing), how far away, and its normal there. */
+  #cast(
+    origin: ArrayLike<number>,
+    rays: Float64Array,
+    geoms: IntBuffer,
+    distances: DoubleBuffer,
+    normals: DoubleBuffer | null,
+  ): void {
+    const { mujoco, model, data } = this.#simulation;
+    const from = origin as number[];
+    const along = rays as unknown as number[];
+    const pixels = this.width * this.height;
+    mujoco.mj_multiRay(model, data, from, along, NO_GROUPS, true, -1, geoms, distances, normals, pixels, FAR);
   }
 }
 

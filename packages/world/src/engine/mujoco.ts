@@ -1,7 +1,7 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import load, { type MainModule, type MjModel } from '@mujoco/mujoco';
 
-export type { MjData, MjModel } from '@mujoco/mujoco';
+export type { DoubleBuffer, IntBuffer, MjData, MjModel } from '@mujoco/mujoco';
 export type Mujoco = MainModule;
 
 let loading: Promise<Mujoco> | undefined;

@@ -5,7 +5,7 @@ import type { EnvironmentDescription } from '../workers/host.js';
 
 /**
  * Observations of several environments as one batch for a policy's processors: numbers [B, n], pictures float32 [B, 3, H, W] from 0 to 1
- * (LeRobot's `preprocess_observation`).
+ * (LeRobot's `preprocess_observation`). A key that one of the observations lacks is left out: pictures that were not drawn.
  *
  * @param renameMap environment key to policy key
  */
@@ -16,6 +16,7 @@ export function observationBatch(
 ): TensorBatch {
   const batch: TensorBatch = {};
   for (const [key, { dtype, shape }] of Object.entries(description.observationFeatures)) {
+    if (observations.some((observation) => observation[key] === undefined)) continue;
     const width = shape.reduce((product, size) => product * size, 1);
     const all = new Float32Array(observations.length * width);
     observations.forEach((observation, i) => {

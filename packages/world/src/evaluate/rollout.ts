@@ -37,7 +37,8 @@ export interface RolloutOptions {
 
 /**
  * Episodes side by side, in lockstep: one forward pass of the policy for all. Episodes that are over keep their place in the batch, with
- * their last observation and their action unused, so that the policy's queue of actions stays aligned.
+ * their last observation and their action unused, so that the policy's queue of actions stays aligned. Pictures are drawn only where the
+ * policy looks at them.
  */
 export async function rollout(
   { policy, processors }: Actor,
@@ -73,6 +74,7 @@ export async function rollout(
     const width = actions.length / seeds.length;
     const steps = await environments.step(
       running.map((on, i) => (on ? actions.slice(i * width, (i + 1) * width) : null)),
+      { cameras: policy.queuedActions === 0 },
     );
     steps.forEach((step, i) => {
       if (step === null) return;

@@ -9,6 +9,7 @@ import type {
   Expert,
   ExpertOptions,
   Observation,
+  StepOptions,
   StepResult,
 } from '../environment.js';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
@@ -139,10 +140,10 @@ export class TabletopEnvironment implements Environment {
     layOut(this.#view, TASKS[this.task].scene, new Random(seed, RESET_STREAM));
     this.#simulation.forward();
     this.#steps = 0;
-    return { observation: this.#observe(), info: this.#info() };
+    return { observation: this.#observe(true), info: this.#info() };
   }
 
-  step(action: ArrayLike<number>): StepResult {
+  step(action: ArrayLike<number>, { cameras = true }: StepOptions = {}): StepResult {
     if (this.#steps === null) {
       throw new CraftError('ENV_DONE', 'tabletop: no episode is running; call reset before step');
     }
@@ -155,8 +156,9 @@ export class TabletopEnvironment implements Environment {
     const info = this.#info();
     const truncated = !info.success && this.#steps >= this.maxSteps;
     const reward = info.success ? 1 : 0;
-    const observation = this.#observe();
-    if (info.success || truncated) this.#steps = null;
+    const over = info.success || truncated;
+    const observation = this.#observe(cameras || over);
+    if (over) this.#steps = null;
     return { observation, reward, terminated: info.success, truncated, info };
   }
 
@@ -193,8 +195,9 @@ export class TabletopEnvironment implements Environment {
     return { task: this.instruction, success: achieved.includes(this.task), achieved };
   }
 
-  #observe(): Observation {
-    const pictures = [...this.#cameras].map(([key, camera]) => [key, camera.render()] as const);
+  #observe(cameras: boolean): Observation {
+    const drawn = cameras ? [...this.#cameras] : [];
+    const pictures = drawn.map(([key, camera]) => [key, camera.render()] as const);
     return {
       'observation.state': this.#view.state(),
       ...(this.#environmentState ? { 'observation.environment_state': environmentState(this.#view) } : {}),

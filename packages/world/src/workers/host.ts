@@ -3,6 +3,7 @@ import type {
   EnvironmentFeature,
   EnvironmentInfo,
   Observation,
+  StepOptions,
   StepResult,
 } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
@@ -38,8 +39,8 @@ export class EnvironmentHost {
     return seeds.map(([slot, seed]) => this.#at(slot).reset(seed));
   }
 
-  step(actions: readonly (readonly [Slot, ArrayLike<number>])[]): StepResult[] {
-    return actions.map(([slot, action]) => this.#at(slot).step(action));
+  step(actions: readonly (readonly [Slot, ArrayLike<number>])[], options?: StepOptions): StepResult[] {
+    return actions.map(([slot, action]) => this.#at(slot).step(action, options));
   }
 
   render(slots: readonly Slot[], width: number, height: number): Uint8Array[] {

@@ -38,6 +38,9 @@ const schema = z.strictObject({
 });
 type RecordConfig = z.infer<typeof schema>;
 
+/** The AV1 encoder takes no less. */
+const SMALLEST_VIDEO = 30;
+
 function validate({
   task,
   cameras,
@@ -46,11 +49,12 @@ function validate({
 }: RecordConfig): Problem[] {
   const problems = unknownWords('task', task, TABLETOP_TASKS);
   if (cameras.trim() !== '') problems.push(...unknownWords('cameras', cameras, TABLETOP_CAMERAS));
-  if (cameras.trim() !== '' && video && (height % 2 === 1 || width % 2 === 1)) {
+  const filmable = (pixels: number) => pixels % 2 === 0 && pixels >= SMALLEST_VIDEO;
+  if (cameras.trim() !== '' && video && !(filmable(height) && filmable(width))) {
     problems.push({
       field: 'image_size',
       found: [height, width],
-      message: 'expected even numbers for video; or --use_videos=false',
+      message: `expected even numbers from ${SMALLEST_VIDEO} on for video; or --use_videos=false`,
     });
   }
   return problems;

@@ -70,6 +70,11 @@ export class ActPolicy extends Policy<ActConfig> {
     return this.#queue.next(() => this.predictActionChunk(observation));
   }
 
+  /** With temporal ensembling always 0. */
+  override get queuedActions(): number {
+    return this.#queue.left;
+  }
+
   override reset(): void {
     this.#ensemble?.reset();
     this.#queue.reset();

@@ -103,6 +103,10 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     return this.#queue.next(() => this.predictActionChunk(observation));
   }
 
+  override get queuedActions(): number {
+    return this.#queue.left;
+  }
+
   override reset(): void {
     this.#queue.reset();
   }
