@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Problem } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 import { DEMO_POLICIES, DEMOS, type DemoPolicy } from '../demo/settings.js';
@@ -17,6 +18,10 @@ const runFields = {
     .describe(
       'Folder for datasets, runs, videos and the page. null: a new one below outputs/, named after the command.',
     ),
+  resume: z
+    .boolean()
+    .default(false)
+    .describe('Go on with an interrupted one: the same flags, and its output_dir.'),
   seed: z.int().min(0).default(1000).describe('Decides everything: demonstrations, weights, tests.'),
   seeds: z.int().min(1).default(1).describe('Repeat all of it with this many seeds, from seed on.'),
 };
@@ -29,11 +34,24 @@ const policy = z
       'pi0-fast is the smallest vision-language-action model with the same cameras.',
   );
 
+interface RunConfig {
+  output_dir: string | null;
+  resume: boolean;
+  seed: number;
+  seeds: number;
+}
+
+function validateRun({ output_dir: folder, resume }: RunConfig): Problem[] {
+  if (!resume || folder !== null) return [];
+  return [{ field: 'output_dir', found: null, message: 'expected the folder of the demo to go on with' }];
+}
+
 /** `craft quickstart`: the story with a policy that sees numbers. */
 export const quickstartCommand = commandOf({
   name: 'quickstart',
   about: `${STORY} Takes some minutes and needs nothing but this.`,
   schema: z.strictObject(runFields),
+  validate: validateRun,
   run: (config, output) => tell('act-state', 'quickstart', config, output),
 });
 
@@ -42,21 +60,14 @@ export const demoCommand = commandOf({
   name: 'demo',
   about: `${STORY} With cameras it takes up to an hour on two cores.`,
   schema: z.strictObject({ policy, ...runFields }),
+  validate: validateRun,
   run: (config, output) => tell(config.policy, join('demo', config.policy), config, output),
 });
 
-interface RunConfig {
-  output_dir: string | null;
-  seed: number;
-  seeds: number;
-}
-
 async function tell(policy: DemoPolicy, below: string, config: RunConfig, output: Output): Promise<number> {
   const { demo } = await import('../demo/demo.js');
-  const { seed, seeds, output_dir: folder } = config;
+  const { output_dir: folder, ...rest } = config;
   const now = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
-  return demo(
-    { settings: DEMOS[policy], seed, seeds, folder: folder ?? join('outputs', below, now) },
-    output,
-  );
+  const request = { policy, settings: DEMOS[policy], folder: folder ?? join('outputs', below, now), ...rest };
+  return demo(request, output);
 }

@@ -31,6 +31,8 @@ const MINIATURE: DemoSettings = {
   ],
 };
 
+const quiet = { out: () => {}, err: () => {}, columns: 100 };
+
 interface Saved {
   seed: number;
   policies: { policy: string; red: object; blue: object; videos: { red: string; blue: string } }[];
@@ -41,7 +43,14 @@ test('the whole quickstart in miniature', async () => {
   const out = (text: string) => {
     printed += text;
   };
-  const request = { settings: MINIATURE, seed: 3, seeds: 1, folder };
+  const request = {
+    policy: 'act-state',
+    settings: MINIATURE,
+    seed: 3,
+    seeds: 1,
+    folder,
+    resume: false,
+  } as const;
   expect(await demo(request, { out, err: () => {}, columns: 100 })).toBe(0);
 
   const [saved, ...more] = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Saved[];
@@ -75,12 +84,31 @@ test('the whole quickstart in miniature', async () => {
   const page = readFileSync(join(folder, 'report.html'), 'utf8');
   for (const part of ['asked for red', 'Success at place-in-red-bin', 'data:video/mp4', 'λ'])
     expect(page).toContain(part);
+
+  // What is there is passed over; what is missing is done again, and comes out the same.
+  const results = readFileSync(join(folder, 'results.json'), 'utf8');
+  rmSync(join(folder, 'blue-craft'), { recursive: true });
+  printed = '';
+  expect(await demo({ ...request, resume: true }, { out, err: () => {}, columns: 100 })).toBe(0);
+  expect(printed.match(/Done already/g)).toHaveLength(8);
+  expect(readFileSync(join(folder, 'results.json'), 'utf8')).toBe(results);
+  await expect(demo(request, quiet)).rejects.toMatchObject({
+    code: 'OUTPUT_EXISTS',
+    message: `${folder} is not empty: choose another --output_dir, or go on with what is there: --resume=true`,
+  });
+  await expect(demo({ ...request, seed: 4, resume: true }, quiet)).rejects.toMatchObject({
+    code: 'DEMO_RESUME',
+    message: `${join(folder, 'demo.json')}: seed is 3 there, not 4; give --seed=3`,
+  });
 }, 60_000);
 
 test('flags', async () => {
   expect((await craft(['quickstart', '--help'])).out).toContain('--seeds');
   expect(await craft(['quickstart', '--seeds=0'])).toMatchObject({ code: 2 });
   expect((await craft(['quickstart', '--sed=1'])).err).toContain('--seed');
+  expect((await craft(['quickstart', '--resume=true'])).err).toContain(
+    'output_dir=null: expected the folder',
+  );
   expect((await craft(['demo', '--help'])).out).toContain('act-vision');
   expect((await craft(['demo', '--policy=act'])).err).toMatch(
     /policy=act: expected act-state\|act-vision\|pi0-fast/,

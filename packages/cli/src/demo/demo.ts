@@ -5,16 +5,20 @@ import type { Output } from '../main.js';
 import { formatDuration } from '../report/index.js';
 import { pooled, type SeedResult, tableLines, verdictLines } from './outcomes.js';
 import { pageIn, writeSeedsPage } from './page.js';
+import { beginStory } from './progress.js';
 import { Interrupted, runSeed } from './run-seed.js';
-import type { DemoSettings } from './settings.js';
+import type { DemoPolicy, DemoSettings } from './settings.js';
 
 /** What a demo is asked for. */
 export interface DemoRequest {
+  policy: DemoPolicy;
   settings: DemoSettings;
   /** The first seed; the others follow. */
   seed: number;
   seeds: number;
   folder: string;
+  /** Go on with what is in the folder. */
+  resume: boolean;
 }
 
 /**
@@ -28,6 +32,7 @@ export async function demo(request: DemoRequest, output: Output): Promise<number
   const started = performance.now();
   const say = (line = '') => output.out(`${line}\n`);
   const results: SeedResult[] = [];
+  beginStory(folder, { policy: request.policy, seed: first, seeds }, request.resume);
   try {
     for (let seed = first; seed < first + seeds; seed++) {
       const own = seeds === 1 ? folder : join(folder, `seed-${seed}`);
@@ -42,8 +47,9 @@ export async function demo(request: DemoRequest, output: Output): Promise<number
       save(results, folder);
     }
   } catch (error) {
-    if (error instanceof Interrupted) return error.exitCode;
-    throw error;
+    if (!(error instanceof Interrupted)) throw error;
+    say(`\nTo go on: the same command with --output_dir=${folder} --resume=true`);
+    return error.exitCode;
   }
   const all = pooled(results);
   if (seeds > 1) {

@@ -6,6 +6,7 @@ export interface Method {
   /** Name of its folder. */
   folder: string;
   title: string;
+  steps: number;
   flags: readonly string[];
 }
 
@@ -41,6 +42,7 @@ export function baseMethod(settings: DemoSettings, places: Places): Method {
     name: 'trained on red',
     folder: 'red',
     title: 'Training on red, from nothing.',
+    steps: settings.trainSteps,
     flags: [
       ...settings.policy,
       ...(settings.tokenizer === undefined ? [] : [`--policy.action_tokenizer_name=${places.tokenizer}`]),
@@ -55,10 +57,11 @@ export function baseMethod(settings: DemoSettings, places: Places): Method {
 
 /** The three ways to the new task: from the same checkpoint, with the same data in the same order and the same number of steps. */
 export function fineTuning(settings: DemoSettings, places: Places): Method[] {
+  const steps = settings.fineTuneSteps;
   const same = [
     `--policy.path=${places.base}`,
     ...common(settings, NEW_TASK, places),
-    `--steps=${settings.fineTuneSteps}`,
+    `--steps=${steps}`,
     ...settings.optimizer.fineTuning,
     '--log_freq=50',
     `--eval_freq=${settings.fineTuneEvalFreq}`,
@@ -76,6 +79,7 @@ export function fineTuning(settings: DemoSettings, places: Places): Method[] {
       name: 'fine-tuned, plain',
       folder: 'blue-plain',
       title: 'Fine-tuning on blue, the plain way.',
+      steps,
       flags: same,
     },
     {
@@ -83,6 +87,7 @@ export function fineTuning(settings: DemoSettings, places: Places): Method[] {
       folder: 'blue-replay',
       title:
         'Fine-tuning on blue with replay: the loss on a few frames of red, the anchors, is added with weight 1.',
+      steps,
       // Replay is CRaFT with the constraint taken away: a multiplier that stays at 1, and no surgery.
       flags: [...same, ...anchors, '--craft.surgery=none', '--craft.initial_lambda=1', '--craft.lambda_lr=0'],
     },
@@ -90,6 +95,7 @@ export function fineTuning(settings: DemoSettings, places: Places): Method[] {
       name: 'fine-tuned, CRaFT',
       folder: 'blue-craft',
       title: `Fine-tuning on blue with CRaFT: ${settings.bound}.`,
+      steps,
       flags: [...same, ...anchors, ...settings.constraint],
     },
   ];

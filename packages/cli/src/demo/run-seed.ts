@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Evaluation } from '@craft-ft/world';
@@ -6,11 +6,12 @@ import { evalCommand } from '../commands/eval.js';
 import { tokenizerTrain } from '../commands/tokenizer/train.js';
 import { recordCommand } from '../commands/world/record.js';
 import { loadTrainConfig } from '../load-config.js';
-import type { Output } from '../main.js';
+import type { Command, Output } from '../main.js';
 import { runTrain } from '../run-train.js';
 import { baseMethod, fineTuning, type Method, type Places } from './methods.js';
 import { type PolicyResult, policyResult, type SeedResult } from './outcomes.js';
 import { pageIn, writeSeedPage } from './page.js';
+import { isRecorded, trainedSteps } from './progress.js';
 import { colorOf, type DemoSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
 
 /** A command that did not finish; its exit code is the demo's. */
@@ -21,7 +22,8 @@ export class Interrupted extends CraftError {
 }
 
 /**
- * The whole story once: records, trains, fine-tunes in three ways, tests. Each part is a `craft` command that is printed before it runs.
+ * The whole story once: records, trains, fine-tunes in three ways, tests. Each part is a `craft` command that is printed before it runs;
+ * those that an earlier run finished in the same folder are passed over, and a training goes on where it was interrupted.
  *
  * @param folder everything goes into it
  */
@@ -40,46 +42,61 @@ export async function runSeed(
   };
   for (const task of TASKS) {
     const color = colorOf(task);
-    await step(
-      `Recording a scripted expert: the cube into the ${color} bin.`,
-      'world record',
-      recordCommand,
-      [
+    const root = join(places.data, color);
+    await step({
+      title: `Recording a scripted expert: the cube into the ${color} bin.`,
+      name: 'world record',
+      command: recordCommand,
+      argv: [
         `--task=${task}`,
         `--episodes=${settings.episodes}`,
         `--repo_id=${settings.name}/${color}`,
-        `--root=${join(places.data, color)}`,
+        `--root=${root}`,
         `--seed=${recordedSeed(seed, task)}`,
         // So unsteady that it misses the cube now and then: a policy has to see what to do about that.
         '--noise=1.5',
         ...settings.recording,
       ],
-    );
+      done: isRecorded(root, settings.episodes),
+    });
   }
   if (settings.tokenizer !== undefined) {
-    await step('Training a tokeniser on the actions of red.', 'tokenizer train', tokenizerTrain.run, [
-      `--repo_id=${settings.name}/red`,
-      `--root=${join(places.data, 'red')}`,
-      ...settings.tokenizer,
-      `--output_dir=${places.tokenizer}`,
-    ]);
+    await step({
+      title: 'Training a tokeniser on the actions of red.',
+      name: 'tokenizer train',
+      command: tokenizerTrain.run,
+      argv: [
+        `--repo_id=${settings.name}/red`,
+        `--root=${join(places.data, 'red')}`,
+        ...settings.tokenizer,
+        `--output_dir=${places.tokenizer}`,
+      ],
+      done: existsSync(places.tokenizer),
+    });
   }
   const base = baseMethod(settings, places);
   const tuned = fineTuning(settings, places);
   const methods = [base, ...tuned];
   const runOf = (method: Method) => join(folder, method.folder);
   for (const method of methods) {
-    const train = (argv: readonly string[], out: Output) => runTrain(loadTrainConfig(argv), out);
-    await step(method.title, 'train', train, [...method.flags, `--output_dir=${runOf(method)}`]);
+    const run = runOf(method);
+    const steps = trainedSteps(run);
+    await step({
+      title: method.title,
+      name: 'train',
+      command: (argv, out) => runTrain(loadTrainConfig(argv), out),
+      argv: steps === null ? [...method.flags, `--output_dir=${run}`] : ['--resume', run],
+      done: steps === method.steps,
+    });
   }
   const policies: PolicyResult[] = [];
   for (const method of methods) {
     const results = join(runOf(method), 'eval');
-    await step(
-      `Testing the policy that was ${method.name}, on starts it has not seen.`,
-      'eval',
-      evalCommand,
-      [
+    await step({
+      title: `Testing the policy that was ${method.name}, on starts it has not seen.`,
+      name: 'eval',
+      command: evalCommand,
+      argv: [
         `--policy.path=${runOf(method)}`,
         '--env.type=tabletop',
         `--env.task=${TASKS.join(',')}`,
@@ -89,7 +106,8 @@ export async function runSeed(
         `--seed=${testedSeed(seed)}`,
         `--output_dir=${results}`,
       ],
-    );
+      done: existsSync(join(results, 'eval_info.json')),
+    });
     const evaluation = JSON.parse(readFileSync(join(results, 'eval_info.json'), 'utf8')) as Evaluation;
     policies.push(policyResult(method.name, evaluation));
   }
@@ -98,13 +116,24 @@ export async function runSeed(
   return result;
 }
 
-type Command = (argv: readonly string[], output: Output) => Promise<number>;
+/** A part of the story: a command. */
+interface Part {
+  title: string;
+  /** What a user would type after `craft`. */
+  name: string;
+  command: Command;
+  argv: readonly string[];
+  /** Whether an earlier run got this far. */
+  done: boolean;
+}
 
 /** Runs numbered commands, each printed as a user would type it. */
 function steps(output: Output) {
   let number = 0;
-  return async (title: string, name: string, command: Command, argv: readonly string[]): Promise<void> => {
-    output.out(`\n${++number}. ${title}\n\n   craft ${name} ${argv.map(quoted).join(' ')}\n\n`);
+  return async ({ title, name, command, argv, done }: Part): Promise<void> => {
+    output.out(`\n${++number}. ${title}${done ? ' Done already.' : ''}\n`);
+    if (done) return;
+    output.out(`\n   craft ${name} ${argv.map(quoted).join(' ')}\n\n`);
     const code = await command(argv, output);
     if (code !== 0) throw new Interrupted(code);
   };

@@ -102,7 +102,52 @@ const ACT_VISION: DemoSettings = {
 const PI0_FAST: DemoSettings = {
   ...ACT_VISION,
   name: 'pi0-fast',
+  tokenizer: [
+    '--action_horizon=10',
+    '--sample_fraction=0.3',
+    '--vocab_size=512',
+    '--clip=false',
+    '--use_delta_transform=true',
+    '--delta_dims=0,1,2,3,4',
+  ],
+  constraint: ['--craft.retention_mode=loss'],
+  bound: 'its loss on the same anchors may not rise above where it starts',
+  trainSteps: 2500,
+  fineTuneSteps: 500,
+  trainEvalFreq: 1250,
+  fineTuneEvalFreq: 250,
+  policy: [
+    '--policy.type=pi0_fast',
+    '--policy.paligemma_variant=gemma_tiny',
+    '--policy.text_tokenizer_name=builtin:bytes',
+    '--policy.chunk_size=10',
+    '--policy.n_action_steps=5',
+    // A step of a few degrees is easier to learn from pictures than where the arm is, read from text.
+    '--policy.use_relative_actions=true',
+    '--policy.image_resolution=[84,84]',
+    '--policy.max_state_dim=6',
+    '--policy.tokenizer_max_length=80',
+    '--policy.max_action_tokens=40',
+    '--policy.max_decoding_steps=40',
+    '--dataset.frame_cache=memory',
+  ],
+  optimizer: {
+    always: [],
+    training: cosine(1e-3, 100, 2500),
+    fineTuning: cosine(3e-4, 25, 500),
+  },
 };
+
+/** A cosine that ends a hundred times lower. */
+function cosine(lr: number, warmup: number, steps: number): string[] {
+  return [
+    `--optimizer.lr=${lr}`,
+    `--scheduler.peak_lr=${lr}`,
+    `--scheduler.decay_lr=${(lr / 100).toExponential(0)}`,
+    `--scheduler.num_warmup_steps=${warmup}`,
+    `--scheduler.num_decay_steps=${steps}`,
+  ];
+}
 
 export const DEMOS: Readonly<Record<DemoPolicy, DemoSettings>> = {
   'act-state': ACT_STATE,
