@@ -57,7 +57,7 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     load: async () => (await import('./commands/anchors.js')).anchorsCommand,
   },
   push: {
-    about: 'upload a dataset or a policy to the Hugging Face Hub',
+    about: 'upload a dataset, a policy or a tokenizer to the Hugging Face Hub',
     load: async () => (await import('./commands/push.js')).pushCommand,
   },
   quickstart: {

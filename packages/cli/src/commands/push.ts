@@ -1,10 +1,17 @@
+import type { PushOptions } from '@craft-ft/lerobot';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
+import type { Output } from '../main.js';
 
 const pushSchema = z.strictObject({
-  folder: z.string().min(1).describe("A dataset's folder; or a policy's, a checkpoint's or a run's."),
+  folder: z
+    .string()
+    .min(1)
+    .describe("A dataset's folder; a policy's, a checkpoint's or a run's; a tokenizer's."),
   repo_id: z.string().min(1).describe('Where to, as user/name; created where it does not exist.'),
-  type: z.enum(['dataset', 'model']).describe('dataset, or model for a policy.'),
+  type: z
+    .enum(['dataset', 'model', 'tokenizer'])
+    .describe('dataset, model for a policy, or tokenizer for one that craft tokenizer train wrote.'),
   private: z
     .boolean()
     .nullable()
@@ -22,32 +29,35 @@ const pushSchema = z.strictObject({
     ),
 });
 
-/** `craft push`: uploads a dataset or a policy to the Hugging Face Hub, with a card. Needs HF_TOKEN or a saved login. */
+/** `craft push`: uploads to the Hugging Face Hub, with a card. Needs HF_TOKEN or a saved login. */
 export const pushCommand = commandOf({
   name: 'push',
-  about: 'Uploads a dataset or a policy to the Hugging Face Hub, with a card.',
+  about: 'Uploads a dataset, a policy or a FAST tokenizer to the Hugging Face Hub, with a card.',
   schema: pushSchema,
-  run: async ({ folder, repo_id: repoId, type, private: hidden, message, revision, tag }, output) => {
-    const { pushFolder } = await import('@craft-ft/lerobot');
-    let shown = '';
-    const result = await pushFolder({
-      folder,
-      repoId,
-      type,
+  run: async ({ repo_id: repoId, private: hidden, message, revision, tag, ...rest }, output) => {
+    const optional = {
       private: hidden ?? undefined,
       message: message ?? undefined,
       revision: revision ?? undefined,
       tag: tag ?? undefined,
-      onProgress: ({ phase, file }) => {
-        const line = file === '' ? phase : `${phase} ${file}`;
-        if (line !== shown) output.err(`${line}\n`);
-        shown = line;
-      },
-      onWarning: (line) => output.err(`craft: warning: ${line}\n`),
-    });
-    output.out(
-      `${result.url}: ${result.files.length} files, commit ${result.commit}${result.tag === null ? '' : `, tag ${result.tag}`}\n`,
-    );
+    };
+    output.out(`${await upload({ ...rest, repoId, ...optional }, output)}\n`);
     return 0;
   },
 });
+
+/** Uploads a folder, showing how far it is on standard error. Resolves to a line that says what is where. */
+export async function upload(options: PushOptions, output: Output): Promise<string> {
+  const { pushFolder } = await import('@craft-ft/lerobot');
+  let shown = '';
+  const { url, files, commit, tag } = await pushFolder({
+    ...options,
+    onProgress: ({ phase, file }) => {
+      const line = file === '' ? phase : `${phase} ${file}`;
+      if (line !== shown) output.err(`${line}\n`);
+      shown = line;
+    },
+    onWarning: (line) => output.err(`craft: warning: ${line}\n`),
+  });
+  return `${url}: ${files.length} files, commit ${commit}${tag === null ? '' : `, tag ${tag}`}`;
+}

@@ -1,10 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FastTokenizer, LeRobotDatasetWriter } from '@craft-ft/lerobot';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { makeDataset, temporaryFolder } from '../../../lerobot/test/datasets.js';
+import { withFakeHub } from '../../../lerobot/test/hub.js';
 import { craft } from '../../test/craft.js';
 
+const context = withFakeHub();
 const tokenizer = (...argv: string[]) => craft(['tokenizer', ...argv]);
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 
@@ -52,6 +54,22 @@ it('train writes a tokeniser that loads, and says how well it does; info shows i
   expect(JSON.parse((await tokenizer('info', folder, '--json')).out)).toMatchObject({ time_horizon: 5 });
   const again = await tokenizer('train', `--root=${root}`, `--output_dir=${folder}`);
   expect(again).toMatchObject({ code: 1, err: expect.stringContaining('is not empty') });
+});
+
+it('train uploads what it saved', async () => {
+  const root = makeDataset([20]);
+  const flags = [`--root=${root}`, '--sample_fraction=1', '--vocab_size=100', '--push_to_hub=true'];
+  expect((await tokenizer('train', ...flags)).err).toContain('hub_repo_id=null: expected the name');
+  context.hub.tokens.set('hf_writer', 'write');
+  vi.stubEnv('HF_TOKEN', 'hf_writer');
+  const folder = temporaryFolder();
+  const to = [`--output_dir=${folder}`, '--hub_repo_id=user/fast', '--hub_private=true'];
+  const { code, out } = await tokenizer('train', ...flags, ...to);
+  expect([code, out]).toEqual([0, expect.stringContaining(`${context.hub.url}/user/fast: 6 files`)]);
+  expect(context.hub.isPrivate('models/user/fast')).toBe(true);
+  expect(String(context.hub.files('models/user/fast').get('tokenizer.json'))).toBe(
+    readFileSync(join(folder, 'tokenizer.json'), 'utf8'),
+  );
 });
 
 it('the same sample each time, chosen dimensions, delta actions, other modes', async () => {

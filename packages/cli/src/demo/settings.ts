@@ -76,11 +76,20 @@ const ACT_VISION: DemoSettings = {
   ...ACT_STATE,
   name: 'act-vision',
   recording: ['--cameras=top,wrist', '--environment_state=false'],
+  anchors: ['--craft.anchor_num_frames=2000'],
+  // A tighter bound than for numbers: pictures are easily learned by heart. λ is kept from starving the new task meanwhile.
+  constraint: [
+    '--craft.retention_mode=action',
+    '--craft.epsilon_start=0.02',
+    '--craft.initial_lambda=1',
+    '--craft.lambda_lr=0.5',
+    '--craft.lambda_max=2',
+  ],
   batchSize: 32,
   trainSteps: 2500,
-  fineTuneSteps: 800,
+  fineTuneSteps: 1200,
   trainEvalFreq: 1250,
-  fineTuneEvalFreq: 200,
+  fineTuneEvalFreq: 300,
   policy: [
     ...ACT,
     '--policy.vision_backbone=resnet18_quarter',
@@ -94,7 +103,7 @@ const ACT_VISION: DemoSettings = {
       '--policy.optimizer_lr_backbone=5e-4',
       '--scheduler.num_warmup_steps=50',
     ],
-    fineTuning: ['--optimizer.lr=2.5e-4', '--policy.optimizer_lr_backbone=2.5e-4'],
+    fineTuning: ['--optimizer.lr=3e-4', '--policy.optimizer_lr_backbone=3e-4'],
   },
 };
 
@@ -112,10 +121,11 @@ const PI0_FAST: DemoSettings = {
   ],
   constraint: ['--craft.retention_mode=loss'],
   bound: 'its loss on the same anchors may not rise above where it starts',
-  trainSteps: 2500,
-  fineTuneSteps: 500,
-  trainEvalFreq: 1250,
-  fineTuneEvalFreq: 250,
+  batchSize: 16,
+  trainSteps: 6000,
+  fineTuneSteps: 600,
+  trainEvalFreq: 2000,
+  fineTuneEvalFreq: 300,
   policy: [
     '--policy.type=pi0_fast',
     '--policy.paligemma_variant=gemma_tiny',
@@ -133,8 +143,8 @@ const PI0_FAST: DemoSettings = {
   ],
   optimizer: {
     always: [],
-    training: cosine(1e-3, 100, 2500),
-    fineTuning: cosine(3e-4, 25, 500),
+    training: cosine(8e-4, 200, 6000),
+    fineTuning: cosine(3e-4, 25, 600),
   },
 };
 

@@ -60,6 +60,34 @@ export function policyCard(folder: string, repoId: string): string {
   return parts.join('\n\n');
 }
 
+/** The card of a FAST tokenizer: its settings (`processor_config.json`) and what it was trained on (`metadata.json`). */
+export function tokenizerCard(folder: string, repoId: string): string {
+  const config = readObject(folder, 'processor_config.json') ?? {};
+  const trained = readObject(folder, 'metadata.json') ?? {};
+  const dataset = trained.repo_id;
+  const front = ['library_name: lerobot', 'tags:', '- FAST', '- lerobot', '- robotics', '- tokenizer'];
+  if (typeof dataset === 'string') front.push('datasets:', `- ${quoted(dataset)}`);
+  const rows = [
+    ...settings(config, ['vocab_size', 'scale', 'min_token', 'time_horizon', 'action_dim']),
+    ...settings(trained, [
+      'repo_id',
+      'action_horizon',
+      'normalization_mode',
+      'delta_dims',
+      'num_training_chunks',
+    ]),
+  ];
+  return [
+    frontMatter(front),
+    `# ${repoId}`,
+    'A FAST tokenizer of robot actions in the format of [LeRobot](https://github.com/huggingface/lerobot).',
+    table(rows),
+    '## Use',
+    fenced('sh', `craft train --policy.type=pi0_fast --policy.action_tokenizer_name=${repoId}`),
+    '',
+  ].join('\n\n');
+}
+
 function readObject(folder: string, name: string): PlainObject | undefined {
   const path = join(folder, name);
   if (!existsSync(path)) return undefined;

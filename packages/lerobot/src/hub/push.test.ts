@@ -5,8 +5,10 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeDataset, makeV21Dataset } from '../../test/datasets.js';
 import { quick, withFakeHub } from '../../test/hub.js';
 import { LeRobotDataset } from '../datasets/dataset.js';
+import { FastTokenizer } from '../tokenizers/fast-tokenizer.js';
 import { downloadDataset } from './dataset.js';
 import { type PushOptions, pushFolder } from './push.js';
+import { downloadTokenizer } from './tokenizer.js';
 
 const context = withFakeHub();
 const id = 'datasets/user/set';
@@ -119,4 +121,26 @@ test('a policy, from its run, with what is known of its training on the card', a
   expect(front).toMatch(/- act\n- craft\n- lerobot\n- robotics\n- so101\n- "yes"\n$/);
   expect(card).toContain('| dataset | user/set |\n| steps | 100 |\n| batch_size | 8 |');
   expect(card).toContain('| initial_lambda | 1.5 |\n| anchor_dataset_path | user/old\\|task |');
+});
+
+test('a tokenizer comes back as it was', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'craft-push-'));
+  const chunks = [Array.from({ length: 20 }, (_, i) => Math.sin(i))];
+  const trained = FastTokenizer.fit(chunks, [10, 2], { vocabSize: 60 });
+  trained.save(folder, { repo_id: 'user/set', action_horizon: 10 });
+  const result = await push(folder, { type: 'tokenizer', repoId: 'user/fast' });
+  expect(result).toMatchObject({ url: `${context.hub.url}/user/fast`, tag: null });
+  const card = String(context.hub.files('models/user/fast').get('README.md'));
+  expect(card).toContain('datasets:\n- user/set\n');
+  expect(card).toContain('| scale | 10 |');
+  expect(card).toContain('--policy.action_tokenizer_name=user/fast');
+  const back = FastTokenizer.loadSync(await downloadTokenizer('user/fast', { retry: quick }));
+  expect(back.encode(chunks[0]!, [10, 2])).toEqual(trained.encode(chunks[0]!, [10, 2]));
+
+  rmSync(join(folder, 'processor_config.json'));
+  await expect(push(folder, { type: 'tokenizer' })).rejects.toMatchObject({
+    code: 'TOKENIZER_NOT_FOUND',
+    message: `${join(folder, 'processor_config.json')}: no such file; expected a folder that craft tokenizer train wrote`,
+  });
+  rmSync(folder, { recursive: true });
 });

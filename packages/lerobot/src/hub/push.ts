@@ -1,11 +1,11 @@
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { CommitOperation } from '@huggingface/hub';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
 import { findPolicyDir } from '../policies/load-config.js';
-import { datasetCard, policyCard } from './card.js';
+import { datasetCard, policyCard, tokenizerCard } from './card.js';
 import { tokenPage } from './environment.js';
 import { HubStatusError } from './http.js';
 import { neededFiles } from './needed-files.js';
@@ -20,14 +20,14 @@ import {
 } from './session.js';
 
 export interface PushOptions extends HubOptions {
-  /** A dataset's folder; or a policy's, a checkpoint's or a run's. */
+  /** A dataset's folder; a policy's, a checkpoint's or a run's; or a FAST tokenizer's. */
   folder: string;
-  /** `user/name`; created where it does not exist. */
+  /** `user/name`; created where it does not exist. A tokenizer is a repository of models. */
   repoId: string;
-  type: 'dataset' | 'model';
+  type: 'dataset' | 'model' | 'tokenizer';
   /** Visibility of a repository that is created. Default: the owner's setting, usually public. */
   private?: boolean;
-  /** Title of the commit. Default: `Upload dataset` or `Upload policy`. */
+  /** Title of the commit. Default: `Upload dataset`, `Upload policy` or `Upload tokenizer`. */
   message?: string;
   /** Branch to commit to; created where it does not exist. Default: main. */
   revision?: string;
@@ -57,11 +57,11 @@ export interface PushResult {
 }
 
 /**
- * Uploads a dataset or a policy as one commit. Hidden files, unfinished ones and a recording's temporary `images/` stay
+ * Uploads a dataset, a policy or a FAST tokenizer as one commit. Hidden files, unfinished ones and a recording's temporary `images/` stay
  * behind. A README.md is written where neither the folder nor the repository has one.
  *
  * @throws CraftError `HUB_TOKEN`, `HUB_UNREACHABLE`, `HUB_REFUSED`, `HUB_REPO_ID`, `HUB_OFFLINE`, `DATASET_FILE_MISSING` for a
- * dataset whose data is not complete, `POLICY_NOT_FOUND`, and as {@link LeRobotDatasetMetadata.load}.
+ * dataset whose data is not complete, `POLICY_NOT_FOUND`, `TOKENIZER_NOT_FOUND`, and as {@link LeRobotDatasetMetadata.load}.
  *
  * @example
  * ```ts
@@ -70,7 +70,7 @@ export interface PushResult {
  */
 export async function pushFolder(options: PushOptions): Promise<PushResult> {
   const { repoId, type, revision = 'main' } = options;
-  const session = openSession(repoId, type, options);
+  const session = openSession(repoId, type === 'dataset' ? 'dataset' : 'model', options);
   if (session.offline) {
     throw new CraftError(
       'HUB_OFFLINE',
@@ -83,7 +83,7 @@ export async function pushFolder(options: PushOptions): Promise<PushResult> {
       `${repoId}: uploading takes a token; set HF_TOKEN to one with write permission from ${tokenPage}`,
     );
   }
-  const folder = type === 'model' ? findPolicyDir(resolve(options.folder)) : resolve(options.folder);
+  const folder = sourceFolder(options);
   const version = type === 'dataset' ? await checkDataset(folder, options) : null;
   const operations = filesToPush(folder, type).map(
     (path): CommitOperation => ({
@@ -94,7 +94,7 @@ export async function pushFolder(options: PushOptions): Promise<PushResult> {
   );
   await asking(session, () => makeRepo(session, session.token!, options));
   if (!operations.some(({ path }) => path === 'README.md') && !(await hasCard(session, revision))) {
-    const card = type === 'dataset' ? datasetCard(folder, repoId) : policyCard(folder, repoId);
+    const card = CARDS[type](folder, repoId);
     operations.push({ operation: 'addOrUpdate', path: 'README.md', content: new Blob([card]) });
   }
   const commit = await asking(session, () => upload(session, operations, revision, options));
@@ -106,6 +106,21 @@ export async function pushFolder(options: PushOptions): Promise<PushResult> {
     tag,
     files: operations.map(({ path }) => path).sort(),
   };
+}
+
+const CARDS = { dataset: datasetCard, model: policyCard, tokenizer: tokenizerCard };
+const TITLES = { dataset: 'Upload dataset', model: 'Upload policy', tokenizer: 'Upload tokenizer' };
+
+function sourceFolder({ folder, type }: PushOptions): string {
+  const given = resolve(folder);
+  if (type === 'model') return findPolicyDir(given);
+  if (type === 'dataset') return given;
+  const missing = ['tokenizer.json', 'processor_config.json'].find((name) => !existsSync(join(given, name)));
+  if (missing === undefined) return given;
+  throw new CraftError(
+    'TOKENIZER_NOT_FOUND',
+    `${join(given, missing)}: no such file; expected a folder that craft tokenizer train wrote`,
+  );
 }
 
 /** @returns the tag by which LeRobot finds the dataset. */
@@ -178,8 +193,8 @@ async function upload(
   options: PushOptions,
 ): Promise<string> {
   const { commitIter } = await import('@huggingface/hub');
-  const { type, onProgress = () => {} } = options;
-  const title = options.message ?? (type === 'dataset' ? 'Upload dataset' : 'Upload policy');
+  const { onProgress = () => {} } = options;
+  const title = options.message ?? TITLES[options.type];
   const steps = commitIter({ ...clientParams(session), operations, branch, title });
   let step = await steps.next();
   for (; !step.done; step = await steps.next()) {

@@ -7,7 +7,10 @@ import {
 } from '../configs/features.js';
 import type { Problem } from '../configs/problem.js';
 
-const features = z.record(z.string(), policyFeatureSchema).default({});
+// Newer versions of LeRobot write null where a policy has none yet.
+const features = z
+  .preprocess((value) => (value === null ? {} : value), z.record(z.string(), policyFeatureSchema))
+  .default({});
 
 const hubText = (description: string) => z.string().nullable().default(null).describe(description);
 

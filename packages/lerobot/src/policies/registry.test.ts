@@ -15,6 +15,13 @@ import {
 
 const act = (fields: object = {}) => parsePolicyConfig({ type: 'act', ...fields }, 'test');
 
+test('features that newer versions of LeRobot write as null are taken from the dataset', () => {
+  for (const type of ['act', 'pi0_fast']) {
+    const config = parsePolicyConfig({ type, input_features: null, output_features: null }, 'config.json');
+    expect(config).toMatchObject({ input_features: {}, output_features: {} });
+  }
+});
+
 test('a config.json as LeRobot writes it parses, and nothing of it is lost', () => {
   const written = {
     type: 'act',

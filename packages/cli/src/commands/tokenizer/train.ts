@@ -8,6 +8,7 @@ import { commandOf } from '../../command-of.js';
 import type { Output } from '../../main.js';
 import { validateSource } from '../dataset/fields.js';
 import { round } from '../dataset/tables.js';
+import { upload } from '../push.js';
 
 const ABOUT =
   'Train a FAST action tokenizer on the actions of a dataset. Give the folder as --policy.action_tokenizer_name to ' +
@@ -85,6 +86,9 @@ const schema = z.strictObject({
     .nullable()
     .default(null)
     .describe('Folder for the tokenizer. null: fast_tokenizer_ and the name of the dataset.'),
+  push_to_hub: z.boolean().default(false).describe('Upload it to the Hugging Face Hub afterwards.'),
+  hub_repo_id: z.string().min(1).nullable().default(null).describe('Where to, as user/name.'),
+  hub_private: z.boolean().default(false).describe('Make a repository that is created private.'),
   json: z.boolean().default(false).describe('JSON on standard output instead of text.'),
 });
 type Config = z.infer<typeof schema>;
@@ -98,6 +102,8 @@ function validate(config: Config): Problem[] {
     refuse('use_delta_transform', 'expected delta_dims too: without it nothing is relative');
   if (!config.use_delta_transform && config.delta_dims !== null)
     refuse('delta_dims', 'expected use_delta_transform=true too: without it nothing is relative');
+  if (config.push_to_hub && config.hub_repo_id === null)
+    refuse('hub_repo_id', 'expected the name to upload it under, as user/name');
   return problems;
 }
 
@@ -155,12 +161,16 @@ async function train(config: Config, output: Output): Promise<number> {
   if (config.json) {
     const { settings, vocabSize } = tokenizer;
     output.out(`${JSON.stringify({ output_dir: folder, tokens: vocabSize, ...settings, ...compression })}\n`);
-    return 0;
+  } else {
+    output.out(`${summary(tokenizer, compression).join('\n')}\n`);
+    if (tokenizer.vocabSize < config.vocab_size)
+      output.out(`no further pair occurs twice: the vocabulary ends at ${tokenizer.vocabSize} tokens\n`);
+    output.out(`saved in ${folder}: use it with --policy.action_tokenizer_name=${folder}\n`);
   }
-  output.out(`${summary(tokenizer, compression).join('\n')}\n`);
-  if (tokenizer.vocabSize < config.vocab_size)
-    output.out(`no further pair occurs twice: the vocabulary ends at ${tokenizer.vocabSize} tokens\n`);
-  output.out(`saved in ${folder}: use it with --policy.action_tokenizer_name=${folder}\n`);
+  if (config.push_to_hub) {
+    const { hub_repo_id: repoId, hub_private: hidden } = config;
+    say(await upload({ folder, repoId: repoId!, type: 'tokenizer', private: hidden }, output));
+  }
   return 0;
 }
 

@@ -16,6 +16,7 @@ const EMPTY_CAMERA = /^observation\.images\.empty_camera_\d+$/;
 
 // LeRobot lists them among the inputs when it saves, and adds them again when it loads. No dataset has them.
 function withoutEmptyCameras(features: unknown): unknown {
+  if (features === null) return {};
   if (!isPlainObject(features)) return features;
   return Object.fromEntries(Object.entries(features).filter(([key]) => !EMPTY_CAMERA.test(key)));
 }
