@@ -65,7 +65,7 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
     load: async () => (await import('./commands/demo.js')).quickstartCommand,
   },
   demo: {
-    about: 'the same with policies that see pictures: ACT with cameras, or a small π0-FAST (about an hour)',
+    about: 'the same with policies that see pictures: ACT with cameras, or a small π0-FAST (up to an hour)',
     load: async () => (await import('./commands/demo.js')).demoCommand,
   },
   info: {

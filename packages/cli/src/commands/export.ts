@@ -1,6 +1,5 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { readPolicyConfig } from '@craft-ft/lerobot/configs';
-import { CraftError } from '@craft-ft/torch/errors';
+import { mkdirSync } from 'node:fs';
+import { readPolicyConfig, refuseUsedFolder } from '@craft-ft/lerobot/configs';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 
@@ -23,9 +22,7 @@ export const exportCommand = commandOf({
   about: 'Writes a policy as one folder for LeRobot; LoRA adapters are merged into the weights.',
   schema: exportSchema,
   run: async ({ policy: given, output_dir: folder }, output) => {
-    if (existsSync(folder) && readdirSync(folder).length > 0) {
-      throw new CraftError('OUTPUT_EXISTS', `${folder} is not empty: choose another --output_dir`);
-    }
+    refuseUsedFolder(folder);
 
     const { attachedLora, loadPolicy, loadProcessors, mergeLora, savePolicy } = await import(
       '@craft-ft/lerobot'

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { craft } from '../../test/craft.js';
+import { loadTrainConfig } from '../load-config.js';
 import { demo } from './demo.js';
-import { DEMOS, type DemoSettings } from './settings.js';
+import { baseMethod } from './methods.js';
+import { DEMO_POLICIES, DEMOS, type DemoSettings } from './settings.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'demo-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -14,6 +16,7 @@ const MINIATURE: DemoSettings = {
   ...DEMOS['act-state'],
   episodes: 2,
   anchors: ['--craft.anchor_episodes=[0]'],
+  anchorBatchSize: 2,
   batchSize: 4,
   trainSteps: 2,
   fineTuneSteps: 2,
@@ -101,6 +104,17 @@ test('the whole quickstart in miniature', async () => {
     message: `${join(folder, 'demo.json')}: seed is 3 there, not 4; give --seed=3`,
   });
 }, 60_000);
+
+test.each(DEMO_POLICIES)('what %s is trained with is a configuration', (policy) => {
+  const places = { data: 'data', base: 'red', tokenizer: 'tokenizer', seed: 1 };
+  const { flags, steps } = baseMethod(DEMOS[policy], places);
+  const { config } = loadTrainConfig([...flags, `--output_dir=${join(folder, 'new')}`]);
+  expect(config).toMatchObject({
+    steps,
+    seed: 1,
+    policy: { type: policy === 'pi0-fast' ? 'pi0_fast' : 'act' },
+  });
+});
 
 test('flags', async () => {
   expect((await craft(['quickstart', '--help'])).out).toContain('--seeds');

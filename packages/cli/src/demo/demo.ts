@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile } from '@craft-ft/torch';
@@ -32,7 +33,8 @@ export async function demo(request: DemoRequest, output: Output): Promise<number
   const started = performance.now();
   const say = (line = '') => output.out(`${line}\n`);
   const results: SeedResult[] = [];
-  beginStory(folder, { policy: request.policy, seed: first, seeds }, request.resume);
+  const fingerprint = createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 16);
+  beginStory(folder, { policy: request.policy, seed: first, seeds, settings: fingerprint }, request.resume);
   try {
     for (let seed = first; seed < first + seeds; seed++) {
       const own = seeds === 1 ? folder : join(folder, `seed-${seed}`);

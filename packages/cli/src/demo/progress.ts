@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkpointStep } from '@craft-ft/lerobot';
+import { readJsonObject, refuseUsedFolder } from '@craft-ft/lerobot/configs';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 
@@ -9,35 +10,43 @@ export interface Story {
   policy: string;
   seed: number;
   seeds: number;
+  /** Fingerprint of the demo's settings. */
+  settings: string;
 }
 
 const FILE = 'demo.json';
 
 /**
- * Marks a folder as a demo's.
+ * Marks a folder as a demo's; it is made where there is none.
  *
  * @param resume go on with the demo that is there
  * @throws CraftError `OUTPUT_EXISTS` where there is something and `resume` is false, `DEMO_RESUME` where there is no demo to go on with, or
- * another one
+ * another one, `CONFIG_UNREADABLE` where its file is damaged
  */
 export function beginStory(folder: string, story: Story, resume: boolean): void {
   const file = join(folder, FILE);
   if (!resume) {
-    if (existsSync(folder) && readdirSync(folder).length > 0) {
-      const remedy = existsSync(file) ? ', or go on with what is there: --resume=true' : '';
-      throw new CraftError('OUTPUT_EXISTS', `${folder} is not empty: choose another --output_dir${remedy}`);
-    }
+    refuseUsedFolder(folder, existsSync(file) ? ', or go on with what is there: --resume=true' : '');
+    mkdirSync(folder, { recursive: true });
     atomicWriteFile(file, `${JSON.stringify(story)}\n`);
     return;
   }
-  if (!existsSync(file))
-    throw new CraftError('DEMO_RESUME', `${file}: no such file; there is no demo to go on with`);
-  const begun = JSON.parse(readFileSync(file, 'utf8')) as Story;
+  if (!existsSync(file)) {
+    const message = 'no such file: there is no demo to go on with; leave out --resume to begin one';
+    throw new CraftError('DEMO_RESUME', `${file}: ${message}`);
+  }
+  const begun = readJsonObject(file);
+  if (begun.policy === story.policy && begun.settings !== story.settings) {
+    const message = 'begun by a version of this program with other settings; choose another --output_dir';
+    throw new CraftError('DEMO_RESUME', `${file}: ${message}`);
+  }
   for (const field of ['policy', 'seed', 'seeds'] as const) {
     if (begun[field] === story[field]) continue;
+    // The quickstart has no such flag.
+    const command = field === 'policy' ? 'craft demo with ' : '';
     throw new CraftError(
       'DEMO_RESUME',
-      `${file}: ${field} is ${begun[field]} there, not ${story[field]}; give --${field}=${begun[field]}`,
+      `${file}: ${field} is ${begun[field]} there, not ${story[field]}; give ${command}--${field}=${begun[field]}`,
     );
   }
 }
@@ -45,8 +54,15 @@ export function beginStory(folder: string, story: Story, resume: boolean): void 
 /** Whether a dataset is whole. What an interrupted recording left is removed. */
 export function isRecorded(root: string, episodes: number): boolean {
   const file = join(root, 'meta', 'info.json');
-  if (existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).total_episodes === episodes) return true;
+  if (existsSync(file) && readJsonObject(file).total_episodes === episodes) return true;
   rmSync(root, { recursive: true, force: true });
+  return false;
+}
+
+/** Whether a FAST tokeniser is whole: this file of it is written last. What an interrupted command left is removed. */
+export function isFitted(folder: string): boolean {
+  if (existsSync(join(folder, 'tokenizer.json'))) return true;
+  rmSync(folder, { recursive: true, force: true });
   return false;
 }
 

@@ -11,7 +11,7 @@ import { runTrain } from '../run-train.js';
 import { baseMethod, fineTuning, type Method, type Places } from './methods.js';
 import { type PolicyResult, policyResult, type SeedResult } from './outcomes.js';
 import { pageIn, writeSeedPage } from './page.js';
-import { isRecorded, trainedSteps } from './progress.js';
+import { isFitted, isRecorded, trainedSteps } from './progress.js';
 import { colorOf, type DemoSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
 
 /** A command that did not finish; its exit code is the demo's. */
@@ -71,7 +71,7 @@ export async function runSeed(
         ...settings.tokenizer,
         `--output_dir=${places.tokenizer}`,
       ],
-      done: existsSync(places.tokenizer),
+      done: isFitted(places.tokenizer),
     });
   }
   const base = baseMethod(settings, places);
@@ -139,4 +139,5 @@ function steps(output: Output) {
   };
 }
 
-const quoted = (word: string): string => (/^[\w./,:=@-]+$/.test(word) ? word : `'${word}'`);
+const quoted = (word: string): string =>
+  /^[\w./,:=@-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

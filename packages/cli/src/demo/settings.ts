@@ -13,6 +13,7 @@ export interface DemoSettings {
   tokenizer?: readonly string[];
   /** Flags that choose the few anchors: what may be seen of the old task while the new one is learned. */
   anchors: readonly string[];
+  anchorBatchSize: number;
   /** Flags of the constraint, and what they mean. */
   constraint: readonly string[];
   bound: string;
@@ -29,8 +30,8 @@ export interface DemoSettings {
   videoSize: readonly [number, number];
   /** Flags of the policy. */
   policy: readonly string[];
-  /** Flags of the optimiser: in every training, on the old task, and in fine-tuning. */
-  optimizer: { always: readonly string[]; training: readonly string[]; fineTuning: readonly string[] };
+  /** Flags of every training, of that on the old task, and of fine-tuning. */
+  training: { always: readonly string[]; old: readonly string[]; fineTuning: readonly string[] };
 }
 
 const ACT = [
@@ -53,6 +54,7 @@ const ACT_STATE: DemoSettings = {
   episodes: 200,
   recording: [],
   anchors: ['--craft.anchor_num_frames=800'],
+  anchorBatchSize: 32,
   constraint: ['--craft.retention_mode=action', '--craft.epsilon_start=0.05', '--craft.lambda_lr=1'],
   bound: 'on the same anchors, its actions may not leave those it starts with',
   batchSize: 64,
@@ -64,9 +66,9 @@ const ACT_STATE: DemoSettings = {
   rollouts: 50,
   videoSize: [144, 192],
   policy: ACT,
-  optimizer: {
+  training: {
     always: ['--scheduler.type=linear'],
-    training: ['--optimizer.lr=1e-3', '--scheduler.num_warmup_steps=50'],
+    old: ['--optimizer.lr=1e-3', '--scheduler.num_warmup_steps=50'],
     fineTuning: ['--optimizer.lr=5e-4'],
   },
 };
@@ -77,6 +79,7 @@ const ACT_VISION: DemoSettings = {
   name: 'act-vision',
   recording: ['--cameras=top,wrist', '--environment_state=false'],
   anchors: ['--craft.anchor_num_frames=2000'],
+  anchorBatchSize: 16,
   // A tighter bound than for numbers: pictures are easily learned by heart. λ is kept from starving the new task meanwhile.
   constraint: [
     '--craft.retention_mode=action',
@@ -90,19 +93,10 @@ const ACT_VISION: DemoSettings = {
   fineTuneSteps: 1200,
   trainEvalFreq: 1250,
   fineTuneEvalFreq: 300,
-  policy: [
-    ...ACT,
-    '--policy.vision_backbone=resnet18_quarter',
-    '--policy.pretrained_backbone_weights=null',
-    '--dataset.frame_cache=memory',
-  ],
-  optimizer: {
-    always: ['--scheduler.type=linear'],
-    training: [
-      '--optimizer.lr=5e-4',
-      '--policy.optimizer_lr_backbone=5e-4',
-      '--scheduler.num_warmup_steps=50',
-    ],
+  policy: [...ACT, '--policy.vision_backbone=resnet18_quarter', '--policy.pretrained_backbone_weights=null'],
+  training: {
+    always: ['--scheduler.type=linear', '--dataset.frame_cache=memory'],
+    old: ['--optimizer.lr=5e-4', '--policy.optimizer_lr_backbone=5e-4', '--scheduler.num_warmup_steps=50'],
     fineTuning: ['--optimizer.lr=3e-4', '--policy.optimizer_lr_backbone=3e-4'],
   },
 };
@@ -119,7 +113,12 @@ const PI0_FAST: DemoSettings = {
     '--use_delta_transform=true',
     '--delta_dims=0,1,2,3,4',
   ],
-  constraint: ['--craft.retention_mode=loss'],
+  constraint: [
+    '--craft.retention_mode=loss',
+    '--craft.initial_lambda=1',
+    '--craft.lambda_lr=0.5',
+    '--craft.lambda_max=2',
+  ],
   bound: 'its loss on the same anchors may not rise above where it starts',
   batchSize: 16,
   trainSteps: 6000,
@@ -139,11 +138,10 @@ const PI0_FAST: DemoSettings = {
     '--policy.tokenizer_max_length=80',
     '--policy.max_action_tokens=40',
     '--policy.max_decoding_steps=40',
-    '--dataset.frame_cache=memory',
   ],
-  optimizer: {
-    always: [],
-    training: cosine(8e-4, 200, 6000),
+  training: {
+    always: ['--dataset.frame_cache=memory'],
+    old: cosine(8e-4, 200, 6000),
     fineTuning: cosine(3e-4, 25, 600),
   },
 };

@@ -6,6 +6,7 @@ export * from './image-transforms.js';
 export * from './nearest.js';
 export * from './not-yet.js';
 export * from './optim.js';
+export * from './output-folder.js';
 export * from './plain.js';
 export * from './problem.js';
 export * from './resolve.js';

@@ -19,7 +19,7 @@ export function findPolicyDir(path: string): string {
   }
   const remedy = existsSync(path)
     ? 'no config.json in it, in pretrained_model/ or in checkpoints/last/; is this a policy?'
-    : 'no such folder; policies on the Hugging Face Hub have to be downloaded first';
+    : 'no such folder; a policy on the Hugging Face Hub is named user/name';
   throw new CraftError('POLICY_NOT_FOUND', `${path}: ${remedy}`);
 }
 

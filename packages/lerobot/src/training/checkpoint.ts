@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
 import type { TrainConfig } from '../configs/train.js';
@@ -242,19 +233,6 @@ export function restoreTrainingState(run: RunState, checkpoint: string): number 
 /** The step of a checkpoint folder, without reading anything else. */
 export function checkpointStep(checkpoint: string): number {
   return Number(readJson(join(checkpoint, 'training_state', 'training_step.json')).step);
-}
-
-/** @throws CraftError OUTPUT_EXISTS where the folder of a new run holds anything already */
-export function refuseUsedOutput(folder: string): void {
-  if (!existsSync(folder)) return;
-  if (!statSync(folder).isDirectory()) {
-    throw new CraftError('OUTPUT_EXISTS', `${folder} is a file: choose another --output_dir`);
-  }
-  if (readdirSync(folder).length === 0) return;
-  throw new CraftError(
-    'OUTPUT_EXISTS',
-    `${folder} is not empty: choose another --output_dir, or continue the run in it with --resume ${folder}`,
-  );
 }
 
 function writeJson(path: string, value: unknown, indent: number): void {

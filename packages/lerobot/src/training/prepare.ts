@@ -1,6 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { CraftError, manualSeed } from '@craft-ft/torch';
+import { refuseUsedFolder } from '../configs/output-folder.js';
 import type { TrainConfig } from '../configs/train.js';
 import { featureTable, formatFeatureTable } from '../datasets/feature-table.js';
 import { LeRobotDatasetMetadata } from '../datasets/metadata.js';
@@ -27,7 +28,7 @@ import {
 import { fetchPolicyTokenizers } from '../tokenizers/index.js';
 import { BaselineStrategy } from './baseline.js';
 import { cameraSizes } from './camera-batches.js';
-import { refuseUsedOutput, restoreTrainingState } from './checkpoint.js';
+import { restoreTrainingState } from './checkpoint.js';
 import type { TrainingData } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
 import { MetricsLog } from './metrics-log.js';
@@ -74,7 +75,10 @@ export async function prepareTraining(
   options: PrepareOptions = {},
 ): Promise<TrainingRun> {
   const { resumeFrom = null, onInfo = () => {}, onWarning = console.warn, makeStrategy = baseline } = options;
-  if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) refuseUsedOutput(given.output_dir);
+  if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) {
+    const folder = given.output_dir;
+    refuseUsedFolder(folder, `, or continue the run in it with --resume ${folder}`);
+  }
   manualSeed(given.seed);
   const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
   // Anchors may have the policy's own names where the task's dataset is renamed: then all of their cameras are brought.

@@ -1,7 +1,6 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { CompressionStats, FastTokenizer } from '@craft-ft/lerobot';
-import { normalizationModeSchema, type Problem } from '@craft-ft/lerobot/configs';
-import { CraftError } from '@craft-ft/torch/errors';
+import { normalizationModeSchema, type Problem, refuseUsedFolder } from '@craft-ft/lerobot/configs';
 import { Presets, SingleBar } from 'cli-progress';
 import { z } from 'zod';
 import { commandOf } from '../../command-of.js';
@@ -182,9 +181,7 @@ function outputFolder({ output_dir, repo_id, root }: Config): string {
       .split(/[\\/]/)
       .at(-1)!;
   const folder = output_dir ?? `fast_tokenizer_${name.replaceAll('/', '_')}`;
-  if (existsSync(folder) && readdirSync(folder).length > 0) {
-    throw new CraftError('OUTPUT_EXISTS', `${folder}: is not empty; choose another --output_dir`);
-  }
+  refuseUsedFolder(folder);
   return folder;
 }
 
