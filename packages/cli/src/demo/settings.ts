@@ -142,7 +142,7 @@ const PI0_FAST: DemoSettings = {
   training: {
     always: ['--dataset.frame_cache=memory'],
     old: cosine(8e-4, 200, 6000),
-    fineTuning: cosine(3e-4, 25, 600),
+    fineTuning: cosine(5e-4, 25, 600),
   },
 };
 
