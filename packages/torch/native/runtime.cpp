@@ -3,7 +3,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
+#ifdef __linux__
+#include <dirent.h>
+#include <sched.h>
+#endif
 #include <torch/version.h>
+
+#include <cstdlib>
 
 #include "napi.h"
 
@@ -60,6 +66,23 @@ CRAFT_FUNCTION(setNumThreads) {
   return nullptr;
 }
 
+// leaveRealTime(): threads of this process that have a real-time priority go back to the ordinary one
+CRAFT_FUNCTION(leaveRealTime) {
+#ifdef __linux__
+  DIR* threads = opendir("/proc/self/task");
+  if (threads == nullptr) return nullptr;
+  const sched_param ordinary{};
+  while (const dirent* entry = readdir(threads)) {
+    const int thread = std::atoi(entry->d_name);
+    if (thread <= 0) continue;
+    const int policy = sched_getscheduler(thread) & ~SCHED_RESET_ON_FORK;
+    if (policy == SCHED_FIFO || policy == SCHED_RR) sched_setscheduler(thread, SCHED_OTHER, &ordinary);
+  }
+  closedir(threads);
+#endif
+  return nullptr;
+}
+
 CRAFT_FUNCTION(cudaDeviceCount) {
   return fromInt(args.env, at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0);
 }
@@ -99,6 +122,7 @@ void registerRuntime(napi_env env, napi_value exports) {
   exportFunction(env, exports, "setRngState", setRngState);
   exportFunction(env, exports, "numThreads", numThreads);
   exportFunction(env, exports, "setNumThreads", setNumThreads);
+  exportFunction(env, exports, "leaveRealTime", leaveRealTime);
   exportFunction(env, exports, "cudaDeviceCount", cudaDeviceCount);
   exportFunction(env, exports, "loadLibrary", loadLibrary);
   exportFunction(env, exports, "version", version);

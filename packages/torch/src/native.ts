@@ -64,6 +64,7 @@ export interface Native {
   setRngState(generator: number | string, state: Handle): void;
   numThreads(): number;
   setNumThreads(count: number): void;
+  leaveRealTime(): void;
   cudaDeviceCount(): number;
   loadLibrary(path: string): void;
   version(): string;

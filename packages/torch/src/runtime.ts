@@ -15,6 +15,14 @@ export function setNumThreads(count: number): void {
   native.setNumThreads(count);
 }
 
+/**
+ * Gives threads of this process that have a real-time priority the ordinary one (Linux). A library that is started as root may take it, for
+ * its own threads and the calling one; busy ones then leave no time to anybody, the system included.
+ */
+export function leaveRealTime(): void {
+  native.leaveRealTime();
+}
+
 /** Tensors that JavaScript holds in this thread, and the bytes of the distinct storages behind them. */
 export function memory(): { tensors: number; bytes: number } {
   const [tensors, bytes] = native.memory();

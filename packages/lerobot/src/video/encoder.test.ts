@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -35,6 +35,21 @@ async function encode(name: string, first: number, frames: number, codec: 'av1' 
 function meanDifference(a: Uint8Array, b: Uint8Array): number {
   return a.reduce((sum, x, i) => sum + Math.abs(x - b[i]!), 0) / a.length;
 }
+
+/** Scheduling policies of this process's threads: field 41 of proc(5)'s stat; 0 is the ordinary one. */
+function policies(): Set<string> {
+  const threads = readdirSync('/proc/self/task');
+  const stats = threads.map((thread) => readFileSync(`/proc/self/task/${thread}/stat`, 'utf8'));
+  return new Set(stats.map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38]!));
+}
+
+// SVT-AV1 takes a real-time priority where it may: as root.
+it.runIf(process.platform === 'linux')('leaves no thread with a real-time priority', () => {
+  expect(policies()).toEqual(new Set(['0']));
+  const encoder = VideoEncoder.create(join(folder, 'priority.mp4'), { width, height, fps: 10, codec: 'av1' });
+  expect(policies()).toEqual(new Set(['0']));
+  encoder.abort();
+});
 
 describe.each(['av1', 'h264'] as const)('VideoEncoder, %s', (codec) => {
   it('writes frames that read back within encoding error, at k/fps', async () => {

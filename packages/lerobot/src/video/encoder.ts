@@ -1,3 +1,4 @@
+import { leaveRealTime } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { CodecContext, Frame, Packet, SoftwareScaleContext } from 'node-av/lib';
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
@@ -162,6 +163,8 @@ function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): 
     if (code < 0) throw refused(`${option} ${value} is not accepted (${reasonOf(ffmpeg, code)})`);
   }
   const code = context.open2Sync(codec, null);
+  // As root, SVT-AV1 makes its threads and this one real-time ones, which can stop a machine with few cores.
+  leaveRealTime();
   if (code < 0) throw refused(`${encoder} does not start (${reasonOf(ffmpeg, code)})`);
   return context;
 }
