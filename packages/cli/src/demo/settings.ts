@@ -122,9 +122,9 @@ const PI0_FAST: DemoSettings = {
   bound: 'its loss on the same anchors may not rise above where it starts',
   batchSize: 16,
   trainSteps: 6000,
-  fineTuneSteps: 600,
+  fineTuneSteps: 300,
   trainEvalFreq: 2000,
-  fineTuneEvalFreq: 300,
+  fineTuneEvalFreq: 150,
   policy: [
     '--policy.type=pi0_fast',
     '--policy.paligemma_variant=gemma_tiny',
@@ -142,7 +142,7 @@ const PI0_FAST: DemoSettings = {
   training: {
     always: ['--dataset.frame_cache=memory'],
     old: cosine(8e-4, 200, 6000),
-    fineTuning: cosine(5e-4, 25, 600),
+    fineTuning: cosine(5e-4, 25, 300),
   },
 };
 
