@@ -9,17 +9,21 @@ export function commaList(text: string): string[] {
     .filter((word) => word !== '');
 }
 
-/** A problem for every word that is not known, naming the nearest one, and for a list without words. */
+/** A problem for every word that is not known, naming the nearest one, or stands twice, and for a list without words. */
 export function unknownWords(field: string, text: string, known: readonly string[]): Problem[] {
   const words = commaList(text);
   if (words.length === 0) {
     return [{ field, found: text, message: `expected some of ${known.join(', ')}` }];
   }
-  return words
-    .filter((word) => !known.includes(word))
-    .map((word) => {
-      const near = nearest(word, known);
-      const message = near === null ? `expected some of ${known.join(', ')}` : `did you mean ${near}?`;
-      return { field, found: word, message };
-    });
+  const twice = new Set(words.filter((word, i) => words.indexOf(word) < i && known.includes(word)));
+  return [
+    ...words
+      .filter((word) => !known.includes(word))
+      .map((word) => {
+        const near = nearest(word, known);
+        const message = near === null ? `expected some of ${known.join(', ')}` : `did you mean ${near}?`;
+        return { field, found: word, message };
+      }),
+    ...[...twice].map((word) => ({ field, found: text, message: `expected ${word} once` })),
+  ];
 }

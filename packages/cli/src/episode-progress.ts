@@ -19,7 +19,6 @@ export class EpisodeProgress {
       {
         format: '{bar} {value}/{total} episodes | {note} | {eta_formatted} left',
         stream: process.stderr,
-        hideCursor: true,
         clearOnComplete: true,
         gracefulExit: false,
       },

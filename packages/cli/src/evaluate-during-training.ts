@@ -27,17 +27,22 @@ export async function evaluateDuringTraining(
   if (policy instanceof Pi0FastPolicy) processors.follow(policy);
   return {
     freq,
-    evaluate: async () => {
-      const { per_task: results, overall } = await evaluatePolicy({
+    evaluate: async (_step, signal) => {
+      const result = await evaluatePolicy({
         policy,
         processors,
         type: env.type,
         tasks,
         nEpisodes,
         ...(size === 0 ? {} : { batchSize: size }),
-        seed,
+        // A training's seed may have more bits than a start's.
+        seed: seed % 2 ** 31,
         renameMap,
+        ...(signal === undefined ? {} : { signal }),
       });
+      // Fewer episodes than the others have would look like another success rate.
+      if (result.interrupted) return null;
+      const { per_task: results, overall } = result;
       const rates = results.map(({ task, pc_success: percent }) => [SUCCESS + task, percent] as const);
       return { ...Object.fromEntries(rates), eval_s: overall.eval_s };
     },

@@ -23,7 +23,6 @@ export class TrainProgress {
           '{bar} {percentage}% | {value}/{total} steps | loss {loss} | {duration_formatted}, {eta_formatted} left',
         etaBuffer: 200,
         fps: 5,
-        hideCursor: true,
         clearOnComplete: true,
         gracefulExit: false,
       },

@@ -11,6 +11,7 @@ import { CraftError } from '@craft-ft/torch/errors';
 import { endOfRun } from './end-of-run.js';
 import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
+import { INTERRUPTED, listenForInterrupt } from './interrupt.js';
 import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
 import type { Output } from './main.js';
 import { makeCraft, sharedRecordings } from './make-craft.js';
@@ -58,9 +59,6 @@ function resumeRules({ scheduler, craft }: CraftTrainConfig): ResumeRules {
   const stretched = scheduler !== null || (craft.enabled && epsilonFalls && craft.epsilon_decay_steps === 0);
   return stretched ? RULES : { ...RULES, free: [...RULES.free, 'steps'] };
 }
-
-/** Exit code of a run that Ctrl-C stopped, as shells give it (128 + SIGINT). */
-const INTERRUPTED = 130;
 
 /**
  * Runs a training and returns the exit code of the process: 0 when it is complete, 130 when it was interrupted and saved.
@@ -139,21 +137,4 @@ function howToContinue(folder: string, { checkpoint }: { checkpoint: string | nu
   return checkpoint === null
     ? 'nothing was saved (save_checkpoint=false)'
     : `continue with craft train --resume ${folder}`;
-}
-
-/** Ctrl-C once: finish the step, save and stop. Twice: stop at once. */
-function listenForInterrupt(onFirst: () => void): { signal: AbortSignal; stop(): void } {
-  const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
-    controller.abort();
-    onFirst();
-  };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
-  return {
-    signal: controller.signal,
-    stop: () => {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal);
-    },
-  };
 }

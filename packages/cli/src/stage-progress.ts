@@ -29,7 +29,6 @@ export class StageProgress {
       {
         format: `{bar} {percentage}% | {value}/{total} ${stage} | {duration_formatted}, {eta_formatted} left`,
         fps: 5,
-        hideCursor: true,
         clearOnComplete: true,
         gracefulExit: false,
       },

@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoCode } from './errno.js';
 import { CraftError } from './errors.js';
@@ -111,6 +121,24 @@ export function atomicWriteFile(path: string, content: string | Uint8Array): voi
   atomicWrite(path, (fd) => writeFully(fd, bytes));
 }
 
+/** Makes a folder and those above it, where they are not there. @throws CraftError `DISK_FULL`, `WRITE_FAILED` */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    const code = errnoCode(error);
+    if (code === undefined || code === 'ENOSPC' || code === 'EDQUOT') throw explainWriteError(error, path);
+    const reason = reasons[code] ?? code;
+    throw new CraftError(
+      'WRITE_FAILED',
+      `${path}: the folder cannot be made: ${reason}; choose another one`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
 /** Cleans up after a failure; a second failure here must not hide the first. */
 function discard(fd: number | undefined, temporary: string): void {
   try {
@@ -135,8 +163,9 @@ export function explainWriteError(error: unknown, path: string): unknown {
 
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: 'its folder does not exist',
-  ENOTDIR: 'its folder is not a folder',
+  ENOTDIR: 'something above it is not a folder',
   EISDIR: 'it is a folder',
+  EEXIST: 'it is a file',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',

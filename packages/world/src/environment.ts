@@ -1,6 +1,9 @@
 /** Numbers (float32) and pictures (RGB, uint8, [height, width, 3]) by LeRobot's keys. */
 export type Observation = Readonly<Record<string, Float32Array | Uint8Array>>;
 
+/** Height and width of a camera's pictures, pixels. */
+export type ImageSize = readonly [number, number];
+
 /** One entry of an observation, or the action, as in a dataset's info.json. */
 export interface EnvironmentFeature {
   readonly dtype: 'float32' | 'uint8';

@@ -11,6 +11,7 @@ export type {
   EnvironmentInfo,
   Expert,
   ExpertOptions,
+  ImageSize,
   Observation,
   StepOptions,
   StepResult,
@@ -27,7 +28,6 @@ export {
 export { checkPolicyFits, specForPolicy } from './evaluate/match-policy.js';
 export { observationBatch } from './evaluate/observe.js';
 export { type Actor, type EpisodeResult, rollout } from './evaluate/rollout.js';
-export { wilsonInterval } from './evaluate/wilson.js';
 export { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
 export * from './names.js';
 export { Random } from './random.js';
@@ -45,4 +45,5 @@ export { TABLETOP_XML } from './tabletop/scene.js';
 export { TASKS, type TaskDefinition } from './tabletop/tasks.js';
 export { VectorEnvironment, type VectorEnvironmentOptions } from './vector-environment.js';
 export * from './view/index.js';
+export { wilsonInterval } from './wilson.js';
 export type { EnvironmentDescription } from './workers/host.js';

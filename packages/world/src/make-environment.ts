@@ -1,5 +1,5 @@
 import { CraftError } from '@craft-ft/torch/errors';
-import type { Environment } from './environment.js';
+import type { Environment, ImageSize } from './environment.js';
 import { ENVIRONMENT_TYPES, type EnvironmentType, type TabletopCamera, type TabletopTask } from './names.js';
 import { TabletopEnvironment } from './tabletop/environment.js';
 
@@ -10,8 +10,8 @@ export interface EnvironmentSpec {
   task: string;
   /** Cameras that are observed. Default none. */
   cameras?: readonly string[];
-  /** Height and width of their pictures. Default [96, 96]. */
-  imageSize?: readonly [number, number];
+  /** Size of their pictures, one for all or by the camera's name. Default [96, 96]. */
+  imageSize?: ImageSize | Readonly<Record<string, ImageSize>>;
   /** Whether the things' poses are observed. Default true. */
   environmentState?: boolean;
 }

@@ -35,6 +35,30 @@ describe('VectorEnvironment', () => {
     environment.dispose();
   });
 
+  it('refuses what is not one for each environment', async () => {
+    for (const count of [0, 1.5, Number.NaN]) {
+      await expect(VectorEnvironment.create({ task: 'lift' }, count)).rejects.toMatchObject({
+        code: 'ENV_COUNT',
+        message: `lift: the number of environments is ${count}; expected a whole number from 1 on`,
+      });
+    }
+    const environments = await VectorEnvironment.create({ task: 'lift' }, 2, { workers: 0 });
+    const still = [0, 0, 0, 0, 0, 0];
+    await expect(environments.reset([1, 2, 3])).rejects.toMatchObject({
+      code: 'ENV_SEED',
+      message: 'lift: there are 3 seeds for 2 environments; expected an array with one for each',
+    });
+    await expect(environments.reset(7 as unknown as number[])).rejects.toMatchObject({ code: 'ENV_SEED' });
+    await expect(environments.reset([1, Number.NaN])).rejects.toMatchObject({ code: 'ENV_SEED' });
+    await environments.reset([1, 2]);
+    for (const actions of [[still, still, still], undefined, new Float32Array(12), [still, undefined]]) {
+      const step = environments.step(actions as unknown as number[][]);
+      await expect(step).rejects.toMatchObject({ code: 'ENV_ACTION' });
+    }
+    expect(await environments.step([still, null])).toEqual([expect.any(Object), null]);
+    await environments.close();
+  });
+
   it('passes on the errors of its environments', async () => {
     await expect(VectorEnvironment.create({ task: 'juggle' }, 2, { workers: 1 })).rejects.toMatchObject({
       code: 'ENV_TASK',

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentInfo, Observation, StepOptions, StepResult } from './environment.js';
 import type { EnvironmentSpec } from './make-environment.js';
 import type { EnvironmentDescription } from './workers/host.js';
@@ -41,12 +42,16 @@ export class VectorEnvironment {
     this.#owned = owned;
   }
 
-  /** @throws CraftError as `makeEnvironment` */
+  /** @throws CraftError as `makeEnvironment`; `ENV_COUNT` */
   static async create(
     spec: EnvironmentSpec,
     count: number,
     options: VectorEnvironmentOptions = {},
   ): Promise<VectorEnvironment> {
+    if (!Number.isInteger(count) || count < 1) {
+      const message = `${spec.task}: the number of environments is ${count}; expected a whole number from 1 on`;
+      throw new CraftError('ENV_COUNT', message);
+    }
     const workers = Math.min(options.workers ?? availableParallelism(), count);
     const threads = options.threads ?? new EnvironmentThreads(workers);
     const owned = options.threads === undefined;
@@ -62,8 +67,13 @@ export class VectorEnvironment {
     }
   }
 
-  /** Begins an episode in the first `seeds.length` environments. */
+  /**
+   * Begins an episode in the first `seeds.length` environments.
+   *
+   * @throws CraftError `ENV_SEED` for more seeds than environments, or a seed that is none
+   */
   async reset(seeds: readonly number[]): Promise<{ observation: Observation; info: EnvironmentInfo }[]> {
+    this.#requireList('ENV_SEED', 'seeds', seeds);
     const shares = this.#shares(seeds, (seed, slot) => [slot, seed] as const);
     const results = await this.#all(
       shares.map((share, thread) => () => this.#threads.call(thread, 'reset', share)),
@@ -77,11 +87,13 @@ export class VectorEnvironment {
    * One step in every environment that has an action; null for those that have none (whose episode is over).
    *
    * @param options for all of them: `{ cameras: false }` saves drawing pictures that nobody looks at
+   * @throws CraftError `ENV_ACTION` for more actions than environments, and as `Environment.step`
    */
   async step(
     actions: readonly (ArrayLike<number> | null)[],
     options: StepOptions = {},
   ): Promise<(StepResult | null)[]> {
+    this.#requireList('ENV_ACTION', 'actions', actions);
     const shares = this.#shares(actions, (action, slot) =>
       action === null ? null : ([slot, action] as const),
     );
@@ -113,6 +125,15 @@ export class VectorEnvironment {
   /** Frees the environments. Idempotent. */
   async close(): Promise<void> {
     if (this.#owned) await this.#threads.close();
+  }
+
+  #requireList(code: string, name: string, values: unknown): void {
+    const found = Array.isArray(values) ? values.length : 'no array of';
+    if (typeof found === 'number' && found <= this.count) return;
+    throw new CraftError(
+      code,
+      `${this.description.task}: there are ${found} ${name} for ${this.count} environments; expected an array with one for each`,
+    );
   }
 
   #shares<T, S>(values: readonly T[], of: (value: T, slot: number) => S | null): S[][] {

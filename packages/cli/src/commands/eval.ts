@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Evaluation, EvaluationSummary } from '@craft-ft/world';
 import { ENVIRONMENT_TYPES, TABLETOP_TASKS } from '@craft-ft/world/names';
@@ -6,6 +5,7 @@ import { z } from 'zod';
 import { commaList, unknownWords } from '../comma-list.js';
 import { commandOf } from '../command-of.js';
 import { EpisodeProgress } from '../episode-progress.js';
+import { INTERRUPTED, listenForInterrupt } from '../interrupt.js';
 import { loadActor } from '../load-actor.js';
 import type { Output } from '../main.js';
 
@@ -25,7 +25,11 @@ const schema = z.strictObject({
   eval: z
     .strictObject({
       n_episodes: z.int().min(1).default(50).describe('Episodes of each task.'),
-      batch_size: z.int().min(1).default(50).describe('Episodes side by side: one forward pass for all.'),
+      batch_size: z
+        .int()
+        .min(0)
+        .default(50)
+        .describe('Episodes side by side: one forward pass for all. 0: all, at most 50.'),
       n_videos: z.int().min(0).default(0).describe('Episodes of each task that are filmed, from the first.'),
       video_size: z
         .tuple([z.int().min(2), z.int().min(2)])
@@ -34,7 +38,12 @@ const schema = z.strictObject({
       num_workers: z.int().min(0).nullable().default(null).describe('Worker threads. null: one per core.'),
     })
     .prefault({}),
-  seed: z.int().min(0).default(1000).describe('Seed of the first episode; the same starts for every policy.'),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31)
+    .default(1000)
+    .describe('Seed of the first episode; the same starts for every policy.'),
   output_dir: z
     .string()
     .min(1)
@@ -65,42 +74,52 @@ export const evalCommand = commandOf({
   schema,
   validate,
   run: async (config, output) => {
+    const { atomicWriteFile, makeFolder } = await import('@craft-ft/torch');
+    // Hours of rollouts are not to end at a folder that cannot be made.
+    if (config.output_dir !== null) makeFolder(config.output_dir);
     const result = await evaluate(config, output);
-    if (config.output_dir !== null) {
-      const { atomicWriteFile } = await import('@craft-ft/torch');
-      mkdirSync(config.output_dir, { recursive: true });
+    if (config.output_dir !== null && !result.interrupted) {
       atomicWriteFile(join(config.output_dir, 'eval_info.json'), `${JSON.stringify(result, null, 2)}\n`);
     }
-    output.out(config.json ? `${JSON.stringify(result)}\n` : describe(result));
-    return 0;
+    if (config.json) output.out(`${JSON.stringify(result)}\n`);
+    else if (result.per_task.length > 0) output.out(describe(result));
+    if (!result.interrupted) return 0;
+    const { length: all } = commaList(config.env.task);
+    output.err(
+      `craft: interrupted after ${result.per_task.length} of ${all} tasks; eval_info.json was not written\n`,
+    );
+    return INTERRUPTED;
   },
 });
 
 async function evaluate(config: EvalConfig, output: Output): Promise<Evaluation> {
   const { evaluatePolicy } = await import('@craft-ft/world');
   const actor = await loadActor(config.policy.path, config.policy.device, output);
-  const { n_episodes: nEpisodes, batch_size: batchSize, num_workers: workers } = config.eval;
-  const { n_videos: filmed, video_size: size } = config.eval;
+  const { n_episodes: nEpisodes, batch_size: size, num_workers: workers } = config.eval;
+  const { n_videos: filmed, video_size: videoSize } = config.eval;
   const tasks = commaList(config.env.task);
   const progress = new EpisodeProgress(output, tasks.length * nEpisodes);
+  const interrupt = listenForInterrupt();
   try {
     return await evaluatePolicy({
       ...actor,
       type: config.env.type,
       tasks,
       nEpisodes,
-      batchSize,
+      ...(size === 0 ? {} : { batchSize: size }),
       seed: config.seed,
       renameMap: config.rename_map,
       ...(workers === null ? {} : { workers }),
       ...(filmed === 0
         ? {}
-        : { videos: { folder: join(config.output_dir!, 'videos'), episodes: filmed, size } }),
+        : { videos: { folder: join(config.output_dir!, 'videos'), episodes: filmed, size: videoSize } }),
       onProgress: ({ task, episodes, successes }) =>
         progress.update(episodes, `${task}: ${successes} succeeded`),
+      signal: interrupt.signal,
     });
   } finally {
     progress.stop();
+    interrupt.stop();
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
@@ -35,7 +35,7 @@ it('records, trains on it, and evaluates', async () => {
   ]);
   expect([trained.code, trained.err]).toEqual([0, expect.any(String)]);
   const results = join(folder, 'results');
-  const evaluated = await craft([
+  const evaluation = [
     'eval',
     `--policy.path=${run}`,
     '--env.type=tabletop',
@@ -43,15 +43,43 @@ it('records, trains on it, and evaluates', async () => {
     '--eval.n_episodes=2',
     '--eval.n_videos=1',
     '--eval.video_size=[32,32]',
-    `--output_dir=${results}`,
-  ]);
+  ];
+  const evaluated = await craft([...evaluation, `--output_dir=${results}`]);
   expect(evaluated.code).toBe(0);
   expect(evaluated.out).toMatch(/^press-button +0\.0 % success \(0 of 2; 95 % interval 0\.0 to 65\.8\)$/m);
   expect(evaluated.out).toMatch(/^all +0\.0 % success \(0 of 4;/m);
   const info = JSON.parse(readFileSync(join(results, 'eval_info.json'), 'utf8'));
   expect(info.per_task[1].per_episode[0]).toMatchObject({ seed: 1000, success: false, steps: 150 });
   expect(existsSync(info.per_task[1].per_episode[0].video)).toBe(true);
+
+  const files = () => readdirSync(results, { recursive: true }).toSorted();
+  const before = files();
+  const interrupted = await interruptedAtOnce([...evaluation, '--seed=7', `--output_dir=${results}`]);
+  expect(interrupted).toMatchObject({
+    code: 130,
+    out: '',
+    err: 'craft: interrupted after 0 of 2 tasks; eval_info.json was not written\n',
+  });
+  expect(files()).toEqual(before);
+  expect(JSON.parse(readFileSync(join(results, 'eval_info.json'), 'utf8'))).toEqual(info);
+
+  const below = join(results, 'eval_info.json', 'below');
+  expect(await craft([...evaluation, `--output_dir=${below}`])).toMatchObject({
+    code: 1,
+    err: `craft: error: ${below}: the folder cannot be made: something above it is not a folder; choose another one\n`,
+  });
 });
+
+/** Runs a command that gets a Ctrl-C as soon as it listens for one. */
+async function interruptedAtOnce(words: string[]) {
+  const deaf = process.listenerCount('SIGINT');
+  const waiting = setInterval(() => {
+    if (process.listenerCount('SIGINT') === deaf) return;
+    clearInterval(waiting);
+    process.emit('SIGINT');
+  }, 1);
+  return craft(words);
+}
 
 it('says what is wrong with the command line', async () => {
   const cases: [string[], string][] = [
@@ -64,6 +92,10 @@ it('says what is wrong with the command line', async () => {
       'expected even numbers from 30 on for video',
     ],
     [['eval', '--policy.path=p', '--env.task=lifd'], 'env.task=lifd: did you mean lift?'],
+    [
+      ['eval', '--policy.path=p', '--env.task=lift,stack,lift'],
+      'env.task=lift,stack,lift: expected lift once',
+    ],
     [['eval', '--policy.path=p', '--env.task=lift', '--env.type=kitchen'], 'env.type'],
     [['eval', '--policy.path=p', '--env.task=lift', '--eval.n_videos=2'], 'expected a folder for the videos'],
   ];

@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** Every part of it, and nothing learned. */
 const MINIATURE: DemoSettings = {
   ...DEMOS['act-state'],
-  episodes: 2,
+  episodes: { red: 1, blue: 1 },
   anchors: ['--craft.anchor_episodes=[0]'],
   anchorBatchSize: 2,
   batchSize: 4,

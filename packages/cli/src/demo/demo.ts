@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { atomicWriteFile } from '@craft-ft/torch';
+import { atomicWriteFile, makeFolder } from '@craft-ft/torch';
 import type { Output } from '../main.js';
 import { formatDuration } from '../report/index.js';
 import { pooled, type SeedResult, tableLines, verdictLines } from './outcomes.js';
-import { pageIn, writeSeedsPage } from './page.js';
+import { pageIn, seedFolder, writeSeedsPage } from './page.js';
 import { beginStory } from './progress.js';
 import { Interrupted, runSeed } from './run-seed.js';
 import type { DemoPolicy, DemoSettings } from './settings.js';
@@ -37,8 +36,8 @@ export async function demo(request: DemoRequest, output: Output): Promise<number
   beginStory(folder, { policy: request.policy, seed: first, seeds, settings: fingerprint }, request.resume);
   try {
     for (let seed = first; seed < first + seeds; seed++) {
-      const own = seeds === 1 ? folder : join(folder, `seed-${seed}`);
-      mkdirSync(own, { recursive: true });
+      const own = seeds === 1 ? folder : join(folder, seedFolder(seed));
+      makeFolder(own);
       if (seeds > 1) say(`\nSeed ${seed}, ${seed - first + 1} of ${seeds}`);
       const result = await runSeed(settings, seed, own, output);
       results.push(result);
@@ -61,9 +60,8 @@ export async function demo(request: DemoRequest, output: Output): Promise<number
   }
   say();
   for (const line of verdictLines(all)) say(`   ${line}`);
-  say(
-    `\nDone in ${formatDuration((performance.now() - started) / 1000)}. With curves and videos: ${pageIn(folder)}`,
-  );
+  const what = seeds === 1 ? 'With curves and videos' : 'With links to curves and videos of each seed';
+  say(`\nDone in ${formatDuration((performance.now() - started) / 1000)}. ${what}: ${pageIn(folder)}`);
   return 0;
 }
 

@@ -1,5 +1,5 @@
 import type { Evaluation } from '@craft-ft/world';
-import { wilsonInterval } from '../report/index.js';
+import { wilsonInterval } from '@craft-ft/world/wilson';
 import { NEW_TASK, OLD_TASK } from './settings.js';
 
 /** Successes of some episodes. */

@@ -25,6 +25,8 @@ const ABOUT =
 const TESTS =
   'Every policy is tested on the same starts, none of which it was trained on. Below a rate is its 95 % interval (Wilson).';
 
+const PAGE = 'report.html';
+
 type Row = Pick<PolicyResult, 'policy' | 'red' | 'blue'>;
 
 function outcomes(rows: readonly Row[]): Html {
@@ -57,14 +59,17 @@ export function writeSeedPage(result: SeedResult, base: string, runs: readonly s
   atomicWriteFile(file, renderPage({ title, subtitle: `${ABOUT} Seed ${result.seed}.`, sections }));
 }
 
-/** The page of several seeds: all of them together, and each. */
+/** The page of several seeds: all of them together, and each, with a link to its own page below it. */
 export function writeSeedsPage(results: readonly SeedResult[], file: string): void {
   const all: Section = {
     title: `All ${results.length} seeds`,
     body: html`${outcomes(pooled(results))}<p>${TESTS}</p>`,
   };
   const each = results.map(
-    ({ seed, policies }): Section => ({ title: `Seed ${seed}`, body: outcomes(policies) }),
+    ({ seed, policies }): Section => ({
+      title: `Seed ${seed}`,
+      body: html`${outcomes(policies)}<p><a href="${seedFolder(seed)}/${PAGE}">Curves and videos</a></p>`,
+    }),
   );
   const title = 'Red, then blue: what is forgotten';
   atomicWriteFile(file, renderPage({ title, subtitle: ABOUT, sections: [all, ...each] }));
@@ -90,5 +95,8 @@ function withoutSuccess(row: Numbers): Numbers {
   return Object.fromEntries(Object.entries(row).filter((entry) => !isSuccess(entry)));
 }
 
+/** Name of the folder of one seed of several. */
+export const seedFolder = (seed: number): string => `seed-${seed}`;
+
 /** Where the page of a folder is. */
-export const pageIn = (folder: string): string => join(folder, 'report.html');
+export const pageIn = (folder: string): string => join(folder, PAGE);

@@ -18,7 +18,7 @@ function write(path: string, content: string): void {
 test('a demo begins in a new folder, and only what began so is gone on with', () => {
   const story: Story = { policy: 'act-vision', seed: 1, seeds: 2, settings: 'a' };
   const own = join(folder, 'outputs', 'new');
-  const error = (code: string, message: string) => expect.objectContaining({ code, message });
+  const error = (code: string, message: unknown) => expect.objectContaining({ code, message });
   const file = join(own, 'demo.json');
   expect(() => beginStory(own, story, true)).toThrow(
     error(
@@ -42,6 +42,12 @@ test('a demo begins in a new folder, and only what began so is gone on with', ()
   );
   expect(() => beginStory(file, story, false)).toThrow(
     error('OUTPUT_EXISTS', `${file} is a file: choose another --output_dir`),
+  );
+  expect(() => beginStory(join(file, 'below'), story, false)).toThrow(
+    error(
+      'WRITE_FAILED',
+      expect.stringMatching(/demo\.json\/below: the folder cannot be made: .*; choose another one$/),
+    ),
   );
   writeFileSync(file, '{');
   expect(() => beginStory(own, story, true)).toThrow(expect.objectContaining({ code: 'CONFIG_UNREADABLE' }));

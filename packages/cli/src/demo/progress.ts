@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkpointStep } from '@craft-ft/lerobot';
 import { readJsonObject, refuseUsedFolder } from '@craft-ft/lerobot/configs';
-import { atomicWriteFile } from '@craft-ft/torch';
+import { atomicWriteFile, makeFolder } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 
 /** What a demo's folder holds the parts of. */
@@ -21,13 +21,13 @@ const FILE = 'demo.json';
  *
  * @param resume go on with the demo that is there
  * @throws CraftError `OUTPUT_EXISTS` where there is something and `resume` is false, `DEMO_RESUME` where there is no demo to go on with, or
- * another one, `CONFIG_UNREADABLE` where its file is damaged
+ * another one, `CONFIG_UNREADABLE` where its file is damaged, `WRITE_FAILED` where the folder cannot be made
  */
 export function beginStory(folder: string, story: Story, resume: boolean): void {
   const file = join(folder, FILE);
   if (!resume) {
     refuseUsedFolder(folder, existsSync(file) ? ', or go on with what is there: --resume=true' : '');
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     atomicWriteFile(file, `${JSON.stringify(story)}\n`);
     return;
   }

@@ -1,10 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTick } from 'node:timers/promises';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Evaluation } from '@craft-ft/world';
 import { evalCommand } from '../commands/eval.js';
 import { tokenizerTrain } from '../commands/tokenizer/train.js';
 import { recordCommand } from '../commands/world/record.js';
+import { INTERRUPTED, listenForInterrupt } from '../interrupt.js';
 import { loadTrainConfig } from '../load-config.js';
 import type { Command, Output } from '../main.js';
 import { runTrain } from '../run-train.js';
@@ -43,13 +45,14 @@ export async function runSeed(
   for (const task of TASKS) {
     const color = colorOf(task);
     const root = join(places.data, color);
+    const episodes = settings.episodes[color];
     await step({
       title: `Recording a scripted expert: the cube into the ${color} bin.`,
       name: 'world record',
       command: recordCommand,
       argv: [
         `--task=${task}`,
-        `--episodes=${settings.episodes}`,
+        `--episodes=${episodes}`,
         `--repo_id=${settings.name}/${color}`,
         `--root=${root}`,
         `--seed=${recordedSeed(seed, task)}`,
@@ -57,7 +60,7 @@ export async function runSeed(
         '--noise=1.5',
         ...settings.recording,
       ],
-      done: isRecorded(root, settings.episodes),
+      done: isRecorded(root, episodes),
     });
   }
   if (settings.tokenizer !== undefined) {
@@ -134,8 +137,23 @@ function steps(output: Output) {
     output.out(`\n${++number}. ${title}${done ? ' Done already.' : ''}\n`);
     if (done) return;
     output.out(`\n   craft ${name} ${argv.map(quoted).join(' ')}\n\n`);
-    const code = await command(argv, output);
+    const code = await toItsEnd(command)(argv, output);
     if (code !== 0) throw new Interrupted(code);
+  };
+}
+
+/** Ctrl-C stops the demo also after a command that does not listen for it, or that had nothing left to do when it came. */
+function toItsEnd(command: Command): Command {
+  return async (argv, output) => {
+    const interrupt = listenForInterrupt();
+    try {
+      const code = await command(argv, output);
+      // A signal that came while it computed gets its turn only in the event loop's next round.
+      for (let round = 0; round < 2; round++) await nextTick();
+      return interrupt.signal.aborted ? INTERRUPTED : code;
+    } finally {
+      interrupt.stop();
+    }
   };
 }
 

@@ -1,6 +1,6 @@
+import { wilsonInterval } from '@craft-ft/world/wilson';
 import { formatPercent } from './format.js';
 import { type Html, html, type Part, raw } from './html.js';
-import { wilsonInterval } from './wilson.js';
 
 /** A number that is worth a tile of its own. */
 export interface Tile {

@@ -5,7 +5,6 @@ import { formatCount, formatDuration, formatNumber, formatPercent } from './form
 import { escapeHtml, html, jsonScript } from './html.js';
 import { lineChart } from './line-chart.js';
 import { linearScale, logScale, position } from './ticks.js';
-import { wilsonInterval } from './wilson.js';
 
 const finite = fc.double({ min: -1e6, max: 1e6, noNaN: true });
 
@@ -133,20 +132,4 @@ test('a chart without points is none; one with a single point or constant values
     expect(markup).not.toContain('NaN');
     expect(markup).not.toContain('Infinity');
   }
-});
-
-test("Wilson's interval: known values, and bounds in [0, 1] around the rate", () => {
-  const [low, high] = wilsonInterval(8, 10);
-  expect([low, high].map((bound) => Number(bound.toFixed(4)))).toEqual([0.4902, 0.9433]);
-  expect(wilsonInterval(0, 0)).toEqual([0, 1]);
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 500 }), fc.nat(), (trials, n) => {
-      const successes = n % (trials + 1);
-      const [a, b] = wilsonInterval(successes, trials);
-      expect(a).toBeGreaterThanOrEqual(0);
-      expect(b).toBeLessThanOrEqual(1);
-      expect(a).toBeLessThanOrEqual(successes / trials);
-      expect(b).toBeGreaterThanOrEqual(successes / trials);
-    }),
-  );
 });

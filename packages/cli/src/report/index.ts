@@ -10,5 +10,4 @@ export * from './read-run.js';
 export * from './run-charts.js';
 export * from './run-report.js';
 export * from './summary.js';
-export * from './wilson.js';
 export * from './write.js';

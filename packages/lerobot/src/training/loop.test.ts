@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CraftError, memory } from '@craft-ft/torch';
+import { CraftError, memory } from '@craft-ft/torch';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { filesOf, makeTask, metricsOf, runConfig, testFolder } from '../../test/training.js';
 import { type TrainObserver, type TrainResult, train } from './loop.js';
@@ -113,6 +113,35 @@ describe('the output folder', () => {
     writeFileSync(output, '');
     expect(await codeOf(prepareTraining(configure()))).toBe('OUTPUT_EXISTS');
     expect(await codeOf(run({ output_dir: join(output, 'below') }))).toBe('WRITE_FAILED');
+  });
+});
+
+describe('an evaluation', () => {
+  const evaluate = async () => {
+    throw new CraftError('ENV_ACTION', 'the robot is on fire');
+  };
+
+  test('that fails ends the run with its step saved', async () => {
+    const prepared = await prepareTraining(configure());
+    await expect(train(prepared, {}, undefined, { freq: 2, evaluate })).rejects.toThrow('on fire');
+    expect(checkpoints()).toEqual(['000002', 'last']);
+  });
+
+  test('hears the signal, and may have nothing to say', async () => {
+    const controller = new AbortController();
+    const heard: boolean[] = [];
+    const prepared = await prepareTraining(configure());
+    const result = await train(prepared, {}, controller.signal, {
+      freq: 2,
+      evaluate: async (_, signal) => {
+        controller.abort();
+        heard.push(signal!.aborted);
+        return null;
+      },
+    });
+    expect(heard).toEqual([true]);
+    expect(result).toMatchObject({ step: 2, interrupted: true });
+    expect(checkpoints()).toEqual(['000002', 'last']);
   });
 });
 

@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import { CraftError, getRngState, scope, setRngState } from '@craft-ft/torch';
+import { getRngState, makeFolder, scope, setRngState } from '@craft-ft/torch';
 import { type RunState, saveCheckpoint } from './checkpoint.js';
 import type { TrainingData } from './data-stream.js';
 import type { MetricsRecord } from './metrics-log.js';
@@ -30,8 +29,11 @@ export interface TrainingRun extends RunState {
 export interface TrainEvaluation {
   /** Steps between two evaluations; there is one after the last step, too. 0: none at all. */
   freq: number;
-  /** Numbers for the line of the log of that step; called with the policy in evaluation mode. */
-  evaluate(step: number): Promise<Record<string, number>>;
+  /**
+   * Numbers for the line of the log of that step; called with the policy in evaluation mode. null: `signal` was aborted before there
+   * were any.
+   */
+  evaluate(step: number, signal?: AbortSignal): Promise<Record<string, number> | null>;
 }
 
 /** How a run ended. */
@@ -51,6 +53,7 @@ export interface TrainResult {
  *
  * @param signal when aborted, the step under way is finished, saved, and the loop returns
  * @param evaluation leaves training as it is: with or without it, the same weights come out
+ * @throws what `evaluation` throws, after the step was saved
  */
 export async function train(
   run: TrainingRun,
@@ -59,7 +62,7 @@ export async function train(
   evaluation: TrainEvaluation | null = null,
 ): Promise<TrainResult> {
   const { config, strategy, data, metrics } = run;
-  makeOutputFolder(config.output_dir);
+  makeFolder(config.output_dir);
   metrics.begin(run.startStep);
   let checkpoint: string | null = null;
   let step = run.startStep;
@@ -84,53 +87,49 @@ export async function train(
     // Signals and timers only get their turn between steps.
     await nextTick();
     const last = step === config.steps;
-    const skill = signal?.aborted === true ? null : await evaluated(run, evaluation, step);
+    const { skill, failure } = await evaluated(run, evaluation, step, signal);
     if (skill !== null || last || isDue(step, config.log_freq) || isDue(step, strategy.logFreq)) {
       const record = metrics.flush(step, skill ?? {});
       observer.onLog?.(record);
     }
-    if (config.save_checkpoint && (last || signal?.aborted === true || isDue(step, config.save_freq))) {
+    const stopping = last || signal?.aborted === true || failure !== null;
+    if (config.save_checkpoint && (stopping || isDue(step, config.save_freq))) {
       checkpoint = saveCheckpoint(run, step);
       observer.onCheckpoint?.(checkpoint, step);
     }
+    if (failure !== null) throw failure.error;
   }
   return { step, interrupted: step < config.steps, checkpoint };
 }
 
-/** The evaluation of a step where one is due, else null. */
+/** What the evaluation of a step found, where one is due, or what became of it: the step is saved before that is thrown. */
+interface Evaluated {
+  skill: Record<string, number> | null;
+  failure: { error: unknown } | null;
+}
+
 async function evaluated(
   { policy, optimization, config }: TrainingRun,
   evaluation: TrainEvaluation | null,
   step: number,
-): Promise<Record<string, number> | null> {
-  if (evaluation === null || evaluation.freq === 0) return null;
-  if (step < config.steps && !isDue(step, evaluation.freq)) return null;
+  signal: AbortSignal | undefined,
+): Promise<Evaluated> {
+  const due =
+    evaluation !== null && evaluation.freq > 0 && (step === config.steps || isDue(step, evaluation.freq));
+  if (!due || signal?.aborted === true) return { skill: null, failure: null };
   const devices = [...new Set(['cpu', optimization.parameters.device])];
   const before = devices.map((device) => [device, getRngState(device).keep()] as const);
   policy.eval();
   try {
-    return await evaluation.evaluate(step);
+    return { skill: await evaluation.evaluate(step, signal), failure: null };
+  } catch (error) {
+    return { skill: null, failure: { error } };
   } finally {
     policy.train();
     for (const [device, state] of before) {
       setRngState(state, device);
       state.dispose();
     }
-  }
-}
-
-function makeOutputFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new CraftError(
-      'WRITE_FAILED',
-      `${folder}: cannot be created (${code}); choose another --output_dir`,
-      {
-        cause,
-      },
-    );
   }
 }
 

@@ -7,6 +7,8 @@ import { Simulation } from './simulation.js';
 const BALL =
   '<mujoco><worldbody><body name="ball" pos="0 0 1"><freejoint name="ball"/><geom size="0.1"/></body></worldbody></mujoco>';
 
+const BALL_WITH_MOTOR = BALL.replace('</mujoco>', '<actuator><motor joint="ball"/></actuator></mujoco>');
+
 describe('Simulation', () => {
   it('names the scene and the place of a mistake in it', async () => {
     await expect(
@@ -30,6 +32,27 @@ describe('Simulation', () => {
       message: 'the scene: there is no body named "cube"',
     });
   });
+
+  it.each([
+    ['qpos', Number.NaN],
+    ['qvel', 1e12],
+    ['qfrc_applied', 1e300],
+    ['ctrl', Number.NaN],
+  ] as const)(
+    'says so when %s is %d in the very first step, each time, and not afterwards',
+    async (name, value) => {
+      using simulation = await Simulation.create(BALL_WITH_MOTOR);
+      for (const steps of [1, 1, 5]) {
+        simulation.resetState();
+        simulation.data[name][0] = value;
+        expect(thrown(() => simulation.step(steps))).toMatchObject({ code: 'SIMULATION_UNSTABLE' });
+      }
+      simulation.data[name][0] = 0;
+      simulation.step(3);
+      simulation.resetState();
+      simulation.step(3);
+    },
+  );
 
   it('keeps its memory over thousands of resets and many scenes', async () => {
     const use = async () => {

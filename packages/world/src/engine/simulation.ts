@@ -87,19 +87,33 @@ export class Simulation {
 
   /**
    * @param steps physics steps
-   * @throws CraftError `SIMULATION_UNSTABLE` when the physics diverged
+   * @throws CraftError `SIMULATION_UNSTABLE` when the physics diverged, or a control is no number that it can work with
    */
   step(steps: number): void {
     const { mujoco, model, data } = this;
     const end = data.time + (steps - 0.5) * this.timestep;
+    const before = this.#alarms();
     for (let i = 0; i < steps; i++) mujoco.mj_step(model, data);
-    // MuJoCo starts anew from time zero when it finds numbers that are not finite or far too large.
-    if (!(data.time > end)) {
+    const alarmed = this.#alarms().some((count, kind) => count !== before[kind]);
+    // MuJoCo starts anew from time zero when it finds numbers that are not finite or far too large, and counts from zero again.
+    if (alarmed || !(data.time > end)) {
       throw new CraftError(
         'SIMULATION_UNSTABLE',
         `${this.#where}: the simulation became unstable; use smaller actions, a shorter timestep or softer actuators`,
       );
     }
+  }
+
+  /** How often MuJoCo has found positions, velocities, accelerations and controls that are not finite or far too large. */
+  #alarms(): number[] {
+    const { mjWARN_BADQPOS, mjWARN_BADQVEL, mjWARN_BADQACC, mjWARN_BADCTRL } = this.mujoco.mjtWarning;
+    const { warning } = this.data;
+    return [mjWARN_BADQPOS, mjWARN_BADQVEL, mjWARN_BADQACC, mjWARN_BADCTRL].map(({ value }) => {
+      const found = warning.get(value)!;
+      const { number } = found;
+      found.delete();
+      return number;
+    });
   }
 
   /** Frees everything. Idempotent. */

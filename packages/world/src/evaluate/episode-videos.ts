@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VideoEncoder, type VideoEncoding } from '@craft-ft/lerobot';
+import { makeFolder, StagedFile } from '@craft-ft/torch';
 import type { VectorEnvironment } from '../vector-environment.js';
 
 export interface VideoOptions {
@@ -14,12 +14,18 @@ export interface VideoOptions {
   encoding?: VideoEncoding;
 }
 
+/** A video on its way: what an earlier evaluation left under its name stays until it is complete. */
+interface Film {
+  encoder: VideoEncoder;
+  file: StagedFile;
+}
+
 /** Films chosen episodes of a task. */
 export class EpisodeVideos {
   readonly #folder: string;
   readonly #options: VideoOptions;
   readonly #fps: number;
-  readonly #encoders = new Map<number, VideoEncoder>();
+  readonly #films = new Map<number, Film>();
 
   constructor(options: VideoOptions, task: string, fps: number) {
     this.#options = options;
@@ -39,28 +45,36 @@ export class EpisodeVideos {
     const [height, width] = this.#options.size ?? [240, 320];
     const pictures = await environments.render(slots, width, height);
     slots.forEach((slot, i) => {
-      this.#encoder(first + slot, width, height).add(pictures[i]!);
+      this.#film(first + slot, width, height).encoder.add(pictures[i]!);
     });
   }
 
   async finish(episode: number): Promise<void> {
-    await this.#encoders.get(episode)?.finish();
-    this.#encoders.delete(episode);
+    const film = this.#films.get(episode);
+    if (film === undefined) return;
+    await film.encoder.finish();
+    film.file.flush().commit();
+    this.#films.delete(episode);
   }
 
   /** Drops what is not finished. */
   abort(): void {
-    for (const encoder of this.#encoders.values()) encoder.abort();
-    this.#encoders.clear();
+    for (const { encoder, file } of this.#films.values()) {
+      encoder.abort();
+      file.discard();
+    }
+    this.#films.clear();
   }
 
-  #encoder(episode: number, width: number, height: number): VideoEncoder {
-    const known = this.#encoders.get(episode);
+  #film(episode: number, width: number, height: number): Film {
+    const known = this.#films.get(episode);
     if (known !== undefined) return known;
-    mkdirSync(this.#folder, { recursive: true });
+    makeFolder(this.#folder);
     const encoding = this.#options.encoding ?? { codec: 'h264', g: 25, crf: 23 };
-    const made = VideoEncoder.create(this.path(episode)!, { width, height, fps: this.#fps, ...encoding });
-    this.#encoders.set(episode, made);
+    const file = new StagedFile(this.path(episode)!);
+    const encoder = VideoEncoder.create(file.temporary, { width, height, fps: this.#fps, ...encoding });
+    const made = { encoder, file };
+    this.#films.set(episode, made);
     return made;
   }
 }

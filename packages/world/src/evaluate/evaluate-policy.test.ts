@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -11,7 +19,7 @@ import {
   VideoReader,
 } from '@craft-ft/lerobot';
 import { type Tensor, tensor } from '@craft-ft/torch';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { makeEnvironment } from '../make-environment.js';
 import { demonstrate } from '../record/demonstrate.js';
 import { evaluatePolicy } from './evaluate-policy.js';
@@ -113,7 +121,8 @@ describe('evaluatePolicy', () => {
     expect(task!.pc_success).toBe(40);
     expect(task!.pc_success_interval[0]).toBeCloseTo(11.76, 1);
     expect(result.overall).toMatchObject({ n_episodes: 5, successes: 2 });
-    expect(seen).toEqual([3, 5]);
+    expect(seen).toEqual([1, 2, 3, 4, 5]);
+    expect(result.interrupted).toBe(false);
     expect(policy.batches[0]).toEqual(['observation.state', [3, 6]]);
   });
 
@@ -168,6 +177,106 @@ describe('evaluatePolicy', () => {
     const broken = new Replay([[[new Float32Array(6).fill(Number.NaN)]]]);
     await expect(evaluatePolicy({ ...fits, policy: broken, nEpisodes: 1 })).rejects.toMatchObject({
       code: 'ENV_ACTION',
+      message: expect.stringMatching(
+        /^lift, episode 0 \(seed 1000\), step 0: the policy's action has shoulder_pan\S* = NaN; /,
+      ),
+    });
+  });
+
+  it('stops when it is told to: only tasks that are done count', async () => {
+    const expert = await demonstrations('press-button', [1000, 1001]);
+    const stop = new AbortController();
+    const result = await evaluatePolicy({
+      policy: new Replay([expert, still(2)]),
+      processors,
+      tasks: ['press-button', 'lift'],
+      nEpisodes: 2,
+      workers: 0,
+      onProgress: ({ episodes }) => episodes === 2 && stop.abort(),
+      signal: stop.signal,
+    });
+    expect(result).toMatchObject({ interrupted: true, overall: { n_episodes: 2, successes: 2 } });
+    expect(result.per_task.map(({ task }) => task)).toEqual(['press-button']);
+    const none = await evaluatePolicy({
+      policy: new Replay([still(1)]),
+      processors,
+      tasks: ['lift'],
+      nEpisodes: 1,
+      workers: 0,
+      signal: AbortSignal.abort(),
+    });
+    expect(none).toMatchObject({ per_task: [], overall: { n_episodes: 0, pc_success: 0 } });
+    expect(none.overall.pc_success_interval).toEqual([0, 100]);
+  });
+
+  it('keeps the video that was there until the new one is complete', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'eval-'));
+    mkdirSync(join(folder, 'lift'));
+    const old = join(folder, 'lift', 'eval_episode_0.mp4');
+    writeFileSync(old, 'an earlier one');
+    const nan = new Float32Array(6).fill(Number.NaN);
+    const options = {
+      processors,
+      tasks: ['lift'],
+      nEpisodes: 1,
+      videos: { folder, episodes: 1, size: [32, 32] as const },
+      workers: 0,
+    };
+    const broken = new Replay([[[new Float32Array(6), nan]]]);
+    await expect(evaluatePolicy({ ...options, policy: broken })).rejects.toMatchObject({
+      code: 'ENV_ACTION',
+    });
+    expect(readdirSync(join(folder, 'lift'))).toEqual(['eval_episode_0.mp4']);
+    expect(readFileSync(old, 'utf8')).toBe('an earlier one');
+    await evaluatePolicy({ ...options, policy: new Replay([still(1)]) });
+    expect(readdirSync(join(folder, 'lift'))).toEqual(['eval_episode_0.mp4']);
+    expect(readFileSync(old).length).toBeGreaterThan(1000);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('shows each camera in the size that the policy wants', async () => {
+    const inputs = {
+      ...STATE,
+      'observation.images.top': { type: 'VISUAL', shape: [3, 12, 10] },
+      'observation.images.wrist': { type: 'VISUAL', shape: [3, 8, 6] },
+    };
+    const policy = new Replay([still(1)], inputs);
+    await evaluatePolicy({ policy, processors, tasks: ['lift'], nEpisodes: 1, workers: 0 });
+    expect(policy.batches.slice(1, 3)).toEqual([
+      ['observation.images.top', [1, 3, 12, 10]],
+      ['observation.images.wrist', [1, 3, 8, 6]],
+    ]);
+  });
+
+  it('a renamed camera takes the place of the one whose name it gets', async () => {
+    const top = 'observation.images.top';
+    const front = 'observation.images.front';
+    const inputs = { ...STATE, [front]: { type: 'VISUAL', shape: [3, 12, 10] } };
+    const frames: Tensor[] = [];
+    const policy = new Replay([still(1), still(1)], inputs);
+    vi.spyOn(policy, 'selectAction').mockImplementation((batch) => {
+      frames.push(batch[front]!.clone().keep());
+      return tensor([[0, 0, 0, 0, 0, 0]]);
+    });
+    const options = { policy, processors, tasks: ['lift'], nEpisodes: 1, workers: 0 };
+    const first = async (renameMap: Record<string, string>) => {
+      frames.length = 0;
+      await evaluatePolicy({ ...options, renameMap });
+      return frames[0]!.tolist();
+    };
+    const environment = await makeEnvironment({ task: 'lift', cameras: ['top'], imageSize: [12, 10] });
+    const seen = environment.reset(1000).observation[top]!;
+    environment.dispose();
+    const red = Array.from({ length: 12 }, (_, y) =>
+      Array.from({ length: 10 }, (_, x) => Math.fround(seen[3 * (10 * y + x)]! / 255)),
+    );
+    expect(((await first({ [top]: front })) as number[][][][])[0]![0]).toEqual(red);
+    expect(((await first({})) as number[][][][])[0]![0]).not.toEqual(red);
+    await expect(
+      evaluatePolicy({ ...options, renameMap: { [top]: front, 'observation.images.side': front } }),
+    ).rejects.toMatchObject({
+      code: 'POLICY_ENVIRONMENT',
+      message: expect.stringContaining('would be called'),
     });
   });
 });

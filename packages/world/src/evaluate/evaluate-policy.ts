@@ -1,11 +1,11 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentType } from '../names.js';
 import { VectorEnvironment } from '../vector-environment.js';
+import { wilsonInterval } from '../wilson.js';
 import { EnvironmentThreads } from '../workers/pool.js';
 import { EpisodeVideos, type VideoOptions } from './episode-videos.js';
 import { checkPolicyFits, specForPolicy } from './match-policy.js';
 import { type Actor, type EpisodeResult, rollout } from './rollout.js';
-import { wilsonInterval } from './wilson.js';
 
 /** Options of {@link evaluatePolicy}. */
 export interface EvaluateOptions extends Actor {
@@ -24,7 +24,10 @@ export interface EvaluateOptions extends Actor {
   workers?: number;
   /** Which episodes are filmed. Default none. */
   videos?: VideoOptions;
+  /** Called when an episode is over. */
   onProgress?: (progress: EvaluationProgress) => void;
+  /** When aborted, the task under way is given up. */
+  signal?: AbortSignal;
 }
 
 export interface EvaluationProgress {
@@ -55,6 +58,8 @@ export interface TaskEvaluation extends EvaluationSummary {
 }
 
 export interface Evaluation {
+  /** Given up before all tasks were done; those that were not are missing. */
+  interrupted: boolean;
   per_task: TaskEvaluation[];
   overall: EvaluationSummary & { eval_s: number; eval_ep_s: number };
 }
@@ -72,7 +77,7 @@ export interface Evaluation {
  * ```
  */
 export async function evaluatePolicy(options: EvaluateOptions): Promise<Evaluation> {
-  const { policy, tasks, type, nEpisodes = 50, seed = 1000, renameMap = {} } = options;
+  const { policy, tasks, type, nEpisodes = 50, seed = 1000, renameMap = {}, signal } = options;
   const batchSize = Math.min(nEpisodes, options.batchSize ?? 50);
   for (const [name, value] of Object.entries({ nEpisodes, batchSize, tasks: tasks.length })) {
     if (Number.isInteger(value) && value > 0) continue;
@@ -82,6 +87,7 @@ export async function evaluatePolicy(options: EvaluateOptions): Promise<Evaluati
   const threads = new EnvironmentThreads(options.workers);
   const perTask: TaskEvaluation[] = [];
   const total = tasks.length * nEpisodes;
+  let interrupted = false;
   try {
     for (const task of tasks) {
       const given = { task, ...(type === undefined ? {} : { type }) };
@@ -92,19 +98,27 @@ export async function evaluatePolicy(options: EvaluateOptions): Promise<Evaluati
       const videos =
         options.videos === undefined ? null : new EpisodeVideos(options.videos, task, description.fps);
       const episodes: EpisodeResult[] = [];
+      let over = 0;
+      let successes = 0;
+      const onEpisode = ({ success }: EpisodeResult) => {
+        over++;
+        if (success) successes++;
+        options.onProgress?.({ task, episodes: perTask.length * nEpisodes + over, total, successes });
+      };
+      const common = { renameMap, videos, onEpisode, ...(signal === undefined ? {} : { signal }) };
       try {
-        while (episodes.length < nEpisodes) {
+        while (episodes.length < nEpisodes && !interrupted) {
           const first = episodes.length;
           const size = Math.min(batchSize, nEpisodes - first);
           const seeds = Array.from({ length: size }, (_, i) => seed + first + i);
-          episodes.push(...(await rollout(options, environments, { first, seeds, renameMap, videos })));
-          const { successes } = summary(episodes);
-          const done = perTask.length * nEpisodes + episodes.length;
-          options.onProgress?.({ task, episodes: done, total, successes });
+          const results = await rollout(options, environments, { ...common, first, seeds });
+          interrupted = results === null;
+          episodes.push(...(results ?? []));
         }
       } finally {
         videos?.abort();
       }
+      if (interrupted) break;
       const { instruction } = description;
       perTask.push({ task, instruction, ...summary(episodes), per_episode: episodes });
     }
@@ -112,19 +126,20 @@ export async function evaluatePolicy(options: EvaluateOptions): Promise<Evaluati
     await threads.close();
   }
   const seconds = (performance.now() - begun) / 1000;
-  const overall = summary(perTask.flatMap(({ per_episode }) => per_episode));
-  return { per_task: perTask, overall: { ...overall, eval_s: seconds, eval_ep_s: seconds / total } };
+  const all = perTask.flatMap(({ per_episode }) => per_episode);
+  const overall = { ...summary(all), eval_s: seconds, eval_ep_s: seconds / Math.max(1, all.length) };
+  return { interrupted, per_task: perTask, overall };
 }
 
 function summary(episodes: readonly EpisodeResult[]): EvaluationSummary {
   const successes = episodes.filter(({ success }) => success).length;
   const [low, high] = wilsonInterval(successes, episodes.length);
   const mean = (of: (episode: EpisodeResult) => number) =>
-    episodes.reduce((sum, episode) => sum + of(episode), 0) / episodes.length;
+    episodes.reduce((sum, episode) => sum + of(episode), 0) / Math.max(1, episodes.length);
   return {
     n_episodes: episodes.length,
     successes,
-    pc_success: (100 * successes) / episodes.length,
+    pc_success: (100 * successes) / Math.max(1, episodes.length),
     pc_success_interval: [100 * low, 100 * high],
     avg_sum_reward: mean(({ sum_reward }) => sum_reward),
     avg_max_reward: mean(({ max_reward }) => max_reward),

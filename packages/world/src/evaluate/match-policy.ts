@@ -12,6 +12,35 @@ interface PolicyShape {
 const CAMERA_KEY = 'observation.images.';
 
 /**
+ * What the policy calls what the environment offers, by the environment's keys. A key whose name another one was given is not offered.
+ *
+ * @throws CraftError `POLICY_ENVIRONMENT` where two keys get one name
+ */
+export function policyKeys(
+  keys: readonly string[],
+  renameMap: Readonly<Record<string, string>>,
+): ReadonlyMap<string, string> {
+  const takenBy = new Map<string, string>();
+  for (const key of keys) {
+    const name = renameMap[key];
+    if (name === undefined) continue;
+    const other = takenBy.get(name);
+    if (other !== undefined) {
+      throw new CraftError(
+        'POLICY_ENVIRONMENT',
+        `rename_map: both "${other}" and "${key}" would be called "${name}"; give each a name of its own`,
+      );
+    }
+    takenBy.set(name, key);
+  }
+  return new Map(
+    keys
+      .filter((key) => renameMap[key] !== undefined || !takenBy.has(key))
+      .map((key) => [key, renameMap[key] ?? key]),
+  );
+}
+
+/**
  * The environment that shows a policy what it wants to see: its cameras in its size, the things' poses where it uses them.
  *
  * @param renameMap environment key to policy key
@@ -21,14 +50,20 @@ export function specForPolicy(
   given: Pick<EnvironmentSpec, 'type' | 'task'>,
   renameMap: Readonly<Record<string, string>> = {},
 ): EnvironmentSpec {
-  const wanted = (key: string) => policy.input_features[renameMap[key] ?? key];
+  const names = policyKeys(
+    [...TABLETOP_CAMERAS.map((name) => CAMERA_KEY + name), 'observation.environment_state'],
+    renameMap,
+  );
+  const wanted = (key: string) => policy.input_features[names.get(key) ?? ''];
   const cameras = TABLETOP_CAMERAS.filter((name) => wanted(CAMERA_KEY + name) !== undefined);
-  const sizes = cameras.map((name) => wanted(CAMERA_KEY + name)!.shape.slice(1));
-  const [size] = sizes;
+  const sizes = cameras.map((name) => {
+    const [height = 0, width = 0] = wanted(CAMERA_KEY + name)!.shape.slice(1);
+    return [name, [height, width] as const] as const;
+  });
   return {
     ...given,
     cameras,
-    ...(size === undefined ? {} : { imageSize: [size[0]!, size[1]!] as const }),
+    imageSize: Object.fromEntries(sizes),
     environmentState: wanted('observation.environment_state') !== undefined,
   };
 }
@@ -39,10 +74,12 @@ export function checkPolicyFits(
   environment: EnvironmentDescription,
   renameMap: Readonly<Record<string, string>> = {},
 ): void {
+  const { observationFeatures: features } = environment;
   const offered = new Map(
-    Object.entries(environment.observationFeatures).map(([key, { dtype, shape }]) => {
+    [...policyKeys(Object.keys(features), renameMap)].map(([key, name]) => {
+      const { dtype, shape } = features[key]!;
       const [height = 0, width = 0, channels = 0] = shape;
-      return [renameMap[key] ?? key, dtype === 'uint8' ? [channels, height, width] : [...shape]] as const;
+      return [name, dtype === 'uint8' ? [channels, height, width] : [...shape]] as const;
     }),
   );
   const problems: string[] = [];

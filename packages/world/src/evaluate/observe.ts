@@ -2,6 +2,7 @@ import type { TensorBatch } from '@craft-ft/lerobot';
 import { fromTypedArray } from '@craft-ft/torch';
 import type { Observation } from '../environment.js';
 import type { EnvironmentDescription } from '../workers/host.js';
+import { policyKeys } from './match-policy.js';
 
 /**
  * Observations of several environments as one batch for a policy's processors: numbers [B, n], pictures float32 [B, 3, H, W] from 0 to 1
@@ -15,7 +16,9 @@ export function observationBatch(
   renameMap: Readonly<Record<string, string>> = {},
 ): TensorBatch {
   const batch: TensorBatch = {};
-  for (const [key, { dtype, shape }] of Object.entries(description.observationFeatures)) {
+  const { observationFeatures: features } = description;
+  for (const [key, name] of policyKeys(Object.keys(features), renameMap)) {
+    const { dtype, shape } = features[key]!;
     if (observations.some((observation) => observation[key] === undefined)) continue;
     const width = shape.reduce((product, size) => product * size, 1);
     const all = new Float32Array(observations.length * width);
@@ -27,7 +30,7 @@ export function observationBatch(
     });
     const [height = 0, columns = 0, channels = 0] = shape;
     const sizes = dtype === 'uint8' ? [channels, height, columns] : shape;
-    batch[renameMap[key] ?? key] = fromTypedArray(all, [observations.length, ...sizes]);
+    batch[name] = fromTypedArray(all, [observations.length, ...sizes]);
   }
   return batch;
 }

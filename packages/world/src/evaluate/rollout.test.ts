@@ -44,6 +44,7 @@ async function episodes(actor: Actor) {
       renameMap: {},
       videos: null,
     });
+    if (results === null) throw new Error('given up');
     const actions = step.mock.calls.map(([given]) => given.map((row) => row && Array.from(row)));
     return { results, actions, drawn: draw.mock.calls.length };
   } finally {

@@ -1,7 +1,10 @@
+import { setImmediate as nextTick } from 'node:timers/promises';
 import type { Policy, PolicyProcessors } from '@craft-ft/lerobot';
 import { scope } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { Observation } from '../environment.js';
 import type { VectorEnvironment } from '../vector-environment.js';
+import type { EnvironmentDescription } from '../workers/host.js';
 import type { EpisodeVideos } from './episode-videos.js';
 import { observationBatch } from './observe.js';
 
@@ -33,18 +36,25 @@ export interface RolloutOptions {
   seeds: readonly number[];
   renameMap: Readonly<Record<string, string>>;
   videos: EpisodeVideos | null;
+  /** Called when an episode is over. */
+  onEpisode?: (result: EpisodeResult) => void;
+  /** When aborted, the episodes are given up. */
+  signal?: AbortSignal;
 }
 
 /**
  * Episodes side by side, in lockstep: one forward pass of the policy for all. Episodes that are over keep their place in the batch, with
  * their last observation and their action unused, so that the policy's queue of actions stays aligned. Pictures are drawn only where the
  * policy looks at them.
+ *
+ * @returns null where `signal` was aborted: only those that are over quickly would be counted
+ * @throws CraftError `ENV_ACTION` for a policy that puts out numbers that are not finite
  */
 export async function rollout(
   { policy, processors }: Actor,
   environments: VectorEnvironment,
-  { first, seeds, renameMap, videos }: RolloutOptions,
-): Promise<EpisodeResult[]> {
+  { first, seeds, renameMap, videos, onEpisode, signal }: RolloutOptions,
+): Promise<EpisodeResult[] | null> {
   const { description } = environments;
   const starts = await environments.reset(seeds);
   const observations: Observation[] = starts.map(({ observation }) => observation);
@@ -65,6 +75,9 @@ export async function rollout(
   const texts = { task: seeds.map(() => description.instruction) };
   policy.reset();
   while (running.includes(true)) {
+    // Signals only get their turn between steps.
+    await nextTick();
+    if (signal?.aborted === true) return null;
     const shown = filmed.filter((i) => running[i]);
     if (shown.length > 0) await videos!.film(environments, shown, first);
     const actions = scope(() => {
@@ -72,10 +85,11 @@ export async function rollout(
       return processors.postprocess(policy.selectAction(batch)).to('float32').toTypedArray() as Float32Array;
     });
     const width = actions.length / seeds.length;
-    const steps = await environments.step(
-      running.map((on, i) => (on ? actions.slice(i * width, (i + 1) * width) : null)),
-      { cameras: policy.queuedActions === 0 },
-    );
+    const chosen = running.map((on, i) => (on ? actions.slice(i * width, (i + 1) * width) : null));
+    chosen.forEach((action, i) => {
+      if (action !== null) requireFinite(action, description, results[i]!);
+    });
+    const steps = await environments.step(chosen, { cameras: policy.queuedActions === 0 });
     steps.forEach((step, i) => {
       if (step === null) return;
       const result = results[i]!;
@@ -92,6 +106,24 @@ export async function rollout(
       await videos!.film(environments, over, first);
       for (const i of over) await videos!.finish(first + i);
     }
+    steps.forEach((step, i) => {
+      if (step !== null && !running[i]) onEpisode?.(results[i]!);
+    });
   }
   return results;
+}
+
+function requireFinite(
+  action: Float32Array,
+  { task, actionFeature }: EnvironmentDescription,
+  { episode, seed, steps }: EpisodeResult,
+): void {
+  const bad = action.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return;
+  const name = actionFeature.names[bad] ?? `number ${bad}`;
+  throw new CraftError(
+    'ENV_ACTION',
+    `${task}, episode ${episode} (seed ${seed}), step ${steps}: the policy's action has ${name} = ${action[bad]}; ` +
+      'its training diverged, or a normalisation statistic is wrong: craft eval-loss tells which data it still fits',
+  );
 }

@@ -31,6 +31,8 @@ export interface Demonstration {
 const NOISE_STREAM = 2;
 /** Distance of the seeds of an episode's attempts: far from other episodes' seeds. */
 const NEXT_ATTEMPT = 1_000_003;
+/** Seeds that there are: from 0 on. */
+export const SEEDS = 2 ** 32;
 /** Share of the error that stays from one step to the next. */
 const PERSISTENCE = 0.9;
 
@@ -42,7 +44,7 @@ const PERSISTENCE = 0.9;
 export function demonstrate(environment: Environment, options: DemonstrationOptions): Demonstration {
   const { attempts = 10, noise = 0 } = options;
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const seed = options.seed + attempt * NEXT_ATTEMPT;
+    const seed = (options.seed + attempt * NEXT_ATTEMPT) % SEEDS;
     const episode = attemptOnce(environment, seed, noise);
     if (episode === null) continue;
     const { instruction } = environment;

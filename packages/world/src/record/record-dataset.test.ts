@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LeRobotDataset, subsetIndex } from '@craft-ft/lerobot';
@@ -51,6 +51,36 @@ describe('recordDataset', () => {
     // Too small for the AV1 encoder.
     await expect(recordDataset({ ...options, root, imageSize: [16, 16] })).rejects.toMatchObject({
       code: 'VIDEO_ENCODER',
+    });
+    expect(existsSync(root)).toBe(false);
+  });
+
+  it('says what is wrong when what it left cannot be removed either', async () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    const one = { ...options, tasks: ['press-button'], episodes: 1, cameras: [], workers: 0 };
+    await expect(recordDataset({ ...one, root: join(file, 'below') })).rejects.toMatchObject({
+      code: 'WRITE_FAILED',
+      message: expect.stringContaining(join(file, 'below')),
+    });
+  });
+
+  it.each([
+    [{ tasks: [] }, 'RECORD_OPTIONS', /^tasks is empty/],
+    [{ episodes: 0 }, 'RECORD_OPTIONS', /^episodes is 0;/],
+    [{ seed: -1 }, 'RECORD_OPTIONS', /^seed is -1,/],
+    [{ seed: Number.NaN }, 'RECORD_OPTIONS', /^seed is NaN,/],
+    [{ seed: 2 ** 32 - 100_001 }, 'RECORD_OPTIONS', /that of the last episode 4294967296;/],
+    [
+      { root: null, repoId: '../../escape' },
+      'HUB_REPO_ID',
+      /^repoId is "..\/..\/escape"; expected user\/name/,
+    ],
+  ])('refuses %j', async (wrong, code, message) => {
+    const root = join(folder, 'new');
+    await expect(recordDataset({ ...options, root, ...wrong })).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
     });
     expect(existsSync(root)).toBe(false);
   });

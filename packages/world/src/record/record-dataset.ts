@@ -1,10 +1,17 @@
 import { existsSync, rmSync } from 'node:fs';
-import { datasetFolder, type Frame, LeRobotDatasetWriter, type VideoEncoding } from '@craft-ft/lerobot';
+import {
+  datasetFolder,
+  type Frame,
+  LeRobotDatasetWriter,
+  looksLikeRepoId,
+  type VideoEncoding,
+} from '@craft-ft/lerobot';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentFeature } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
 import { describe } from '../workers/host.js';
 import { EnvironmentThreads } from '../workers/pool.js';
-import type { Demonstration } from './demonstrate.js';
+import { type Demonstration, SEEDS } from './demonstrate.js';
 
 /** What is recorded: {@link EnvironmentSpec} for several tasks. */
 export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {
@@ -14,7 +21,7 @@ export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {
   episodes: number;
   /** Folder to create. Default: below `$HF_LEROBOT_HOME`, by `repoId`. */
   root?: string | null;
-  /** Name of the dataset, `user/name`. */
+  /** Name of the dataset, `user/name`; checked where it names the folder. */
   repoId: string;
   /** Seed of the first episode; the others follow. Default 0. */
   seed?: number;
@@ -54,7 +61,8 @@ const AHEAD = 2;
  * Records scripted experts as a LeRobot v3.0 dataset: observations, the expert's actions, and the instruction as the task.
  * Episodes run in parallel and are written in order: the same options give the same numbers on any number of cores.
  *
- * @throws CraftError as `makeEnvironment`, `demonstrate` and the dataset writer (`DATASET_EXISTS` for a folder that is not empty)
+ * @throws CraftError `RECORD_OPTIONS`, `HUB_REPO_ID`, and as `makeEnvironment`, `demonstrate` and the dataset writer (`DATASET_EXISTS`
+ * for a folder that is not empty)
  *
  * @example
  * ```ts
@@ -63,6 +71,7 @@ const AHEAD = 2;
  */
 export async function recordDataset(options: RecordOptions): Promise<RecordResult> {
   const { tasks, episodes, seed = 0, noise = 0.3, signal } = options;
+  checkOptions(options);
   const root =
     options.root ??
     datasetFolder({ root: null, repo_id: options.repoId, episodes: null, exclude_episodes: null });
@@ -98,12 +107,39 @@ export async function recordDataset(options: RecordOptions): Promise<RecordResul
     if (progress.episodes > 0) writer.finalize();
   } catch (error) {
     // What is left of a first episode that failed would be in the way of the next try.
-    if (progress.episodes === 0 && !existed) rmSync(root, { recursive: true, force: true });
+    if (progress.episodes === 0 && !existed) discard(root);
     throw error;
   } finally {
     await threads.close();
   }
   return { root, ...progress };
+}
+
+function checkOptions({ tasks, episodes, seed = 0, root = null, repoId }: RecordOptions): void {
+  const refuse = (message: string): never => {
+    throw new CraftError('RECORD_OPTIONS', message);
+  };
+  if (tasks.length === 0) refuse('tasks is empty; expected the names of one or more');
+  if (!Number.isInteger(episodes) || episodes < 1) {
+    refuse(`episodes is ${episodes}; expected a whole number from 1 on`);
+  }
+  const last = seed + (tasks.length - 1) * NEXT_TASK + episodes - 1;
+  if (!Number.isInteger(seed) || seed < 0 || last >= SEEDS) {
+    refuse(
+      `seed is ${seed}, that of the last episode ${last}; expected whole numbers from 0 to ${SEEDS - 1}`,
+    );
+  }
+  // Other names could lead out of the folder of all datasets.
+  if (root === null && !looksLikeRepoId(repoId)) {
+    throw new CraftError('HUB_REPO_ID', `repoId is "${repoId}"; expected user/name, or root too`);
+  }
+}
+
+/** A second failure here must not hide the first. */
+function discard(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {}
 }
 
 function specOf(options: RecordOptions, task: string): EnvironmentSpec {

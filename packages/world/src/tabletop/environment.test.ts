@@ -88,6 +88,7 @@ describe('TabletopEnvironment', () => {
   it('refuses actions that make no sense, without a step being done', async () => {
     env.reset(1);
     expect(thrown(() => env.step([1, 2, 3]))).toMatchObject({ code: 'ENV_ACTION' });
+    expect(thrown(() => env.step(undefined as unknown as number[]))).toMatchObject({ code: 'ENV_ACTION' });
     expect(thrown(() => env.step([0, 0, Number.NaN, 0, 0, 0]))).toMatchObject({
       code: 'ENV_ACTION',
       message: 'tabletop: elbow_flex.pos of the action is NaN; expected a finite number',
@@ -97,6 +98,20 @@ describe('TabletopEnvironment', () => {
     expect(thrown(() => fresh.step([0, 0, 0, 0, 0, 0]))).toMatchObject({ code: 'ENV_DONE' });
     fresh.dispose();
   });
+
+  it.each([Number.NaN, undefined as unknown as number, -1, 0.5, 2 ** 32])(
+    'refuses the seed %s, and leaves the episode as it is',
+    (seed) => {
+      env.reset(1);
+      expect(thrown(() => env.reset(seed))).toMatchObject({
+        code: 'ENV_SEED',
+        message: `tabletop: the seed is ${seed}; expected a whole number from 0 to 4294967295`,
+      });
+      expect(thrown(() => env.expert({ seed }))).toMatchObject({ code: 'ENV_SEED' });
+      env.step([0, 0, 0, 0, 0, 0]);
+      env.reset(2 ** 32 - 1);
+    },
+  );
 
   it('refuses what there is not', async () => {
     await expect(makeEnvironment({ task: 'juggle' })).rejects.toMatchObject({ code: 'ENV_TASK' });

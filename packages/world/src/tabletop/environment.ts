@@ -8,6 +8,7 @@ import type {
   EnvironmentInfo,
   Expert,
   ExpertOptions,
+  ImageSize,
   Observation,
   StepOptions,
   StepResult,
@@ -28,8 +29,8 @@ export interface TabletopOptions {
   task: TabletopTask;
   /** Cameras that are observed, as `observation.images.<name>`. Default none. */
   cameras?: readonly TabletopCamera[];
-  /** Height and width of their pictures. Default [96, 96]. */
-  imageSize?: readonly [number, number];
+  /** Size of the cameras' pictures, one for all or by the camera's name. Default [96, 96]. */
+  imageSize?: ImageSize | Readonly<Record<string, ImageSize>>;
   /** Whether the things' poses are observed, as `observation.environment_state`. Default true. */
   environmentState?: boolean;
   /** Whether pictures have shadows; they take twice as long. Default false. */
@@ -41,6 +42,7 @@ const FPS = 25;
 const PHYSICS_STEPS = 20;
 const RESET_STREAM = 0;
 const EXPERT_STREAM = 1;
+const SEEDS = 2 ** 32;
 
 /**
  * A 6-joint arm of the SO-101's proportions on a table with cubes, bins and a button.
@@ -84,8 +86,7 @@ export class TabletopEnvironment implements Environment {
   #steps: number | null = null;
 
   private constructor(simulation: Simulation, options: TabletopOptions) {
-    const { task, cameras = [], imageSize = [96, 96], environmentState = true, shadows = false } = options;
-    const [height, width] = imageSize;
+    const { task, cameras = [], imageSize, environmentState = true, shadows = false } = options;
     this.task = task;
     this.instruction = TASKS[task].instruction;
     this.maxSteps = Math.round(TASKS[task].timeLimit * FPS);
@@ -94,6 +95,7 @@ export class TabletopEnvironment implements Environment {
     this.#environmentState = environmentState;
     const made = cameras.map((name) => {
       const key = `observation.images.${name}`;
+      const [height, width] = sizeOf(name, imageSize);
       return [key, new RayCamera(simulation, name, { width, height, shadows })] as const;
     });
     this.#cameras = new Map(made);
@@ -106,7 +108,7 @@ export class TabletopEnvironment implements Environment {
       'observation.state': numbers(ARM_FEATURE_NAMES),
       ...(environmentState ? { 'observation.environment_state': numbers(ENVIRONMENT_STATE_NAMES) } : {}),
       ...Object.fromEntries(
-        made.map(([key]): [string, EnvironmentFeature] => [
+        made.map(([key, { height, width }]): [string, EnvironmentFeature] => [
           key,
           { dtype: 'uint8', shape: [height, width, 3], names: ['height', 'width', 'channels'] },
         ]),
@@ -125,17 +127,13 @@ export class TabletopEnvironment implements Environment {
       const known = TABLETOP_CAMERAS.join(', ');
       throw new CraftError('ENV_CAMERA', `tabletop: there is no camera "${camera}"; there are ${known}`);
     }
-    const size = options.imageSize ?? [96, 96];
-    if (size.length !== 2 || !size.every((pixels) => Number.isInteger(pixels) && pixels > 0)) {
-      throw new CraftError(
-        'ENV_IMAGE_SIZE',
-        `tabletop: the image size must be a height and a width, whole numbers from 1 on, not [${size}]`,
-      );
-    }
+    checkSizes(options.imageSize);
     return new TabletopEnvironment(await Simulation.create(TABLETOP_XML, 'tabletop'), options);
   }
 
+  /** @throws CraftError `ENV_SEED` */
   reset(seed: number): { observation: Observation; info: EnvironmentInfo } {
+    checkSeed(seed);
     this.#simulation.resetState();
     layOut(this.#view, TASKS[this.task].scene, new Random(seed, RESET_STREAM));
     this.#simulation.forward();
@@ -178,8 +176,9 @@ export class TabletopEnvironment implements Environment {
     return camera.render();
   }
 
-  /** Inverse kinematics along waypoints. */
+  /** Inverse kinematics along waypoints. @throws CraftError `ENV_SEED` */
   expert({ seed }: ExpertOptions): Expert {
+    checkSeed(seed);
     const joints = ARM_JOINTS.slice(0, GRIPPER).map(({ name }) => name);
     this.#kinematics ??= new InverseKinematics(this.#simulation, { joints, site: 'grasp' });
     const way = waypoints(this.task, new Random(seed, EXPERT_STREAM));
@@ -206,11 +205,39 @@ export class TabletopEnvironment implements Environment {
   }
 }
 
+function sizeOf(camera: string, size: TabletopOptions['imageSize']): ImageSize {
+  if (size === undefined) return [96, 96];
+  return isOne(size) ? size : (size[camera] ?? [96, 96]);
+}
+
+function checkSizes(size: TabletopOptions['imageSize']): void {
+  if (size === undefined) return;
+  for (const one of isOne(size) ? [size] : Object.values(size)) {
+    if (one.length === 2 && one.every((pixels) => Number.isInteger(pixels) && pixels > 0)) continue;
+    throw new CraftError(
+      'ENV_IMAGE_SIZE',
+      `tabletop: the image size must be a height and a width, whole numbers from 1 on, not [${one}]`,
+    );
+  }
+}
+
+// Array.isArray does not see that a list which is not to be changed is one.
+const isOne = (size: NonNullable<TabletopOptions['imageSize']>): size is ImageSize => Array.isArray(size);
+
+/** Any other seed would silently begin the episode of one of these: the generator of random numbers takes 32 bits. */
+function checkSeed(seed: number): void {
+  if (Number.isInteger(seed) && seed >= 0 && seed < SEEDS) return;
+  throw new CraftError(
+    'ENV_SEED',
+    `tabletop: the seed is ${seed}; expected a whole number from 0 to ${SEEDS - 1}`,
+  );
+}
+
 function checkAction(action: ArrayLike<number>): void {
-  if (action.length !== ARM_SIZE) {
+  if (action?.length !== ARM_SIZE) {
     throw new CraftError(
       'ENV_ACTION',
-      `tabletop: the action has ${action.length} numbers; expected ${ARM_SIZE}: ${ARM_FEATURE_NAMES.join(', ')}`,
+      `tabletop: the action has ${action?.length ?? 'no'} numbers; expected ${ARM_SIZE}: ${ARM_FEATURE_NAMES.join(', ')}`,
     );
   }
   for (let joint = 0; joint < ARM_SIZE; joint++) {

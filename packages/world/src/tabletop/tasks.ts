@@ -30,7 +30,8 @@ function inBin(view: TabletopView, bin: Fixture): boolean {
 /** The cube lies on the strip, on the table. */
 function inZone(view: TabletopView, side: 1 | -1): boolean {
   const [, y, z] = view.cube('green_cube');
-  return view.fixture('zones')[2] === 0 && side * y > ZONE.from + CUBE / 2 && z < 1.3 * CUBE;
+  const onTable = Math.abs(z - CUBE) < 0.3 * CUBE;
+  return view.fixture('zones')[2] === 0 && side * y > ZONE.from + CUBE / 2 && onTable;
 }
 
 /** The cube is up, between the jaws. */

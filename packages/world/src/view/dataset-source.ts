@@ -117,7 +117,9 @@ class DatasetSource implements ViewSource {
 
   /** One episode is open at a time. @throws CraftError `DATASET_EPISODES` where there is no such episode */
   async #episode(index: number): Promise<OpenEpisode> {
-    if (this.#open?.index === index) return this.#open;
+    const open = this.#open;
+    // Pictures that were not here may have come meanwhile.
+    if (open?.index === index && (open.loader !== null || this.#cameras.length === 0)) return open;
     this.#metadata.episode(index);
     const { root, fps } = this.#metadata;
     const keys = [STATE];
@@ -125,7 +127,7 @@ class DatasetSource implements ViewSource {
     if (this.#metadata.features.action?.shape[0] === ARM_SIZE) keys.push('action');
     const dataset = await LeRobotDataset.open({ root, episodes: [index], keys, onWarning: () => {} });
     const loader = this.#openPictures(dataset, fps);
-    await this.#open?.loader?.close();
+    await open?.loader?.close();
     this.#open = { index, dataset, loader };
     return this.#open;
   }

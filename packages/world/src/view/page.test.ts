@@ -28,6 +28,10 @@ test.skipIf(chromium === null || !compiled)(
       // The first frame is no success; physics with the servos holding still makes none of it.
       await tab.evaluate("document.getElementById('start').click()");
       await tab.until("document.getElementById('badge').textContent === 'under way'");
+      // A button that was clicked leaves the arrows to the player.
+      const press = "new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true })";
+      await tab.evaluate(`document.getElementById('start').dispatchEvent(${press})`);
+      await tab.until("document.getElementById('time').value.includes('frame 1 of')");
       await tab.evaluate("document.getElementById('live').click()");
       await tab.until("document.getElementById('badge').textContent === 'physics'");
       expect((await tab.screenshot()).length).toBeGreaterThan(20_000);

@@ -1,8 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
-import { CraftError } from '@craft-ft/torch/errors';
 import type { Observation } from '../environment.js';
 import type { TabletopEnvironment } from '../tabletop/environment.js';
-import { captureFrame, type ViewEpisode } from './view-episode.js';
+import { captureFrame, requireViewer, type ViewEpisode } from './view-episode.js';
 
 /** Runs an episode and keeps every moment of it. Other requests are answered in between. */
 export async function runEpisode(
@@ -26,6 +25,6 @@ export async function runEpisode(
       return { task, instruction, fps, success, mocap, frames, recorded: [], note: null };
     }
     await setImmediate();
-    if (signal.aborted) throw new CraftError('VIEW_STOPPED', 'nobody waits for this episode any more');
+    requireViewer(signal);
   }
 }

@@ -127,6 +127,30 @@ test('only for this machine, only for reading', async () => {
   expect(await ask('/world/a.js', { method: 'HEAD' })).toMatchObject({ status: 200, body: '' });
 });
 
+test('closing waits for the episode that is being loaded, and says to it that nobody waits', async () => {
+  const seen: string[] = [];
+  let begun = () => {};
+  const loading = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const slow: ViewSource = {
+    ...expert,
+    load: async (_, signal) => {
+      begun();
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+      seen.push('loaded');
+      throw new CraftError('VIEW_STOPPED', 'nobody waits');
+    },
+    close: async () => void seen.push('closed'),
+  };
+  const own = await serveView({ sources: [slow], assets: new Map() });
+  const answer = fetch(`${own.url}api/episode?source=expert&task=lift&seed=0`).catch(() => 'gone');
+  await loading;
+  await own.close();
+  expect(seen).toEqual(['loaded', 'closed']);
+  expect(await answer).toBe('gone');
+});
+
 test('a port that is taken is named', async () => {
   const again = serveView({ sources: [expert], port: server.port, assets: new Map() });
   await expect(again).rejects.toMatchObject({

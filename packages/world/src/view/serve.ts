@@ -26,7 +26,7 @@ export interface ViewOptions {
 export interface ViewServer {
   readonly url: string;
   readonly port: number;
-  /** Ends the server and closes the sources. */
+  /** Ends the server, and closes the sources when what they are at is done. */
   close(): Promise<void>;
 }
 
@@ -50,8 +50,9 @@ const HEADERS = {
  * ```
  */
 export async function serveView(options: ViewOptions): Promise<ViewServer> {
-  const { sources, first, assets = pageAssets() } = options;
-  const routes = makeRoutes(sources.map(inTurn), {
+  const { first, assets = pageAssets() } = options;
+  const sources = options.sources.map(inTurn);
+  const routes = makeRoutes(sources, {
     sources: sources.map(({ name, label, episodes }) => ({ name, label, episodes })),
     tasks: TABLETOP_TASKS.map((name) => ({ name, instruction: INSTRUCTIONS[name] })),
     first: { task: 'place-in-red-bin', seed: 0, episode: 0, source: sources[0]!.name, ...first },

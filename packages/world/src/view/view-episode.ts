@@ -1,3 +1,4 @@
+import { CraftError } from '@craft-ft/torch/errors';
 import type { Simulation } from '../engine/simulation.js';
 import type { TabletopTask } from '../names.js';
 
@@ -63,6 +64,11 @@ export interface ViewSetup {
   sources: { name: ViewSource['name']; label: string; episodes: number | null }[];
   tasks: { name: TabletopTask; instruction: string }[];
   first: EpisodeRequest & { source: ViewSource['name'] };
+}
+
+/** Before work for somebody. @throws CraftError `VIEW_STOPPED` once `signal` says that nobody waits any more */
+export function requireViewer(signal: AbortSignal): void {
+  if (signal.aborted) throw new CraftError('VIEW_STOPPED', 'nobody waits for this episode any more');
 }
 
 /** The simulation's present moment. */

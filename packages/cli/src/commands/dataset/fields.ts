@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import type { Problem } from '@craft-ft/lerobot/configs';
+import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
 
 /** The word before the flags. */
@@ -17,7 +19,9 @@ export const sourceFields = {
     .min(1)
     .nullable()
     .default(null)
-    .describe('Name of the dataset, as user/name, looked up below $HF_LEROBOT_HOME when no folder is given.'),
+    .describe(
+      'Name of the dataset, as user/name, looked up below $HF_LEROBOT_HOME when no folder is given; not downloaded.',
+    ),
 };
 
 export const outputField = {
@@ -38,9 +42,15 @@ export function validateSource({ root, repo_id }: Source): Problem[] {
   return [{ field: 'root', found: undefined, message: 'expected the folder of a dataset, or repo_id' }];
 }
 
-/** The folder of the chosen dataset. */
+/** The folder of the chosen dataset. @throws CraftError `DATASET_FILE_MISSING` where a name has none */
 export async function sourceFolder({ root, repo_id }: Source): Promise<string> {
   if (root !== null) return root;
   const { datasetFolder } = await import('@craft-ft/lerobot');
-  return datasetFolder({ root: null, repo_id: repo_id!, episodes: null, exclude_episodes: null });
+  const folder = datasetFolder({ root: null, repo_id: repo_id!, episodes: null, exclude_episodes: null });
+  if (existsSync(folder)) return folder;
+  throw new CraftError(
+    'DATASET_FILE_MISSING',
+    `${folder}: there is no such folder, and craft dataset downloads nothing; name one with --root, or bring it first with a ` +
+      `command that does: craft train or craft eval-loss with --dataset.repo_id=${repo_id}`,
+  );
 }

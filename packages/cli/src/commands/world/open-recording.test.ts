@@ -1,7 +1,8 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { LeRobotDatasetWriter } from '@craft-ft/lerobot';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it, vi } from 'vitest';
+import { patience } from '../../../../lerobot/src/hub/http.js';
 import { HEIGHT, picture, WIDTH } from '../../../../lerobot/test/cameras.js';
 import { withFakeHub } from '../../../../lerobot/test/hub.js';
 import { testFolder } from '../../../../lerobot/test/training.js';
@@ -95,6 +96,27 @@ it('a dataset that is here needs no Hub, nor its videos', async () => {
   expect(blind.err).toMatch(
     /^craft: warning: shown without pictures that are not here: [^\n]*me\/arm[^\n]*\n$/,
   );
+});
+
+it('pictures that the network kept away come at a later look', async () => {
+  publish();
+  using _ = vi.spyOn(patience, 'delayMs', 'get').mockReturnValue(1);
+  for (const index of [0, 1]) {
+    const video = `videos/${CAMERA}/chunk-000/file-00${index}.mp4`;
+    expect(context.hub.files('datasets/me/arm').has(video)).toBe(true);
+    context.hub.faults.set(video, { status: 503 });
+  }
+  const { code, err } = await view([], async (url) => {
+    const blind = { status: 200, recorded: [], note: expect.stringContaining('its videos are not here') };
+    expect(await episode(url, 0)).toMatchObject(blind);
+    expect(await episode(url, 2)).toMatchObject({ status: 200, recorded: [CAMERA] });
+    expect(await episode(url, 1)).toMatchObject(blind);
+    context.hub.faults.clear();
+    // The episode that is shown finds what has come meanwhile, too.
+    for (const index of [1, 0]) expect(await episode(url, index)).toMatchObject({ recorded: [CAMERA] });
+  });
+  expect(code).toBe(0);
+  expect(err.match(/shown without pictures/g)).toHaveLength(1);
 });
 
 it('what there is not is one line', async () => {

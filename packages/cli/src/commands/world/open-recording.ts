@@ -24,17 +24,18 @@ export async function openRecording(
   const { datasetFolder, fetchDataset } = await import('@craft-ft/lerobot');
   const { datasetSource } = await import('@craft-ft/world');
   const dataset = { root, repo_id: repo_id ?? '' };
-  const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
   const said = new Set<string>();
   const say = (line: string) => {
     if (!said.has(line)) output.err(`${line}\n`);
     said.add(line);
   };
+  const warn = (line: string) => say(`craft: warning: ${line}`);
   const fetch = (episode: number, excluded: number[] | null, cameras?: string[]) =>
     fetchDataset({ ...dataset, episodes: [episode], exclude_episodes: excluded }, cameras, say, warn);
 
   const here = new Set<number>();
   let pictures = true;
+  let warned = false;
   const bring = async (episode: number): Promise<void> => {
     if (here.has(episode)) return;
     await fetch(episode, null, []);
@@ -42,9 +43,12 @@ export async function openRecording(
       if (pictures) await fetch(episode, null);
     } catch (error) {
       if (!(error instanceof CraftError)) throw error;
+      if (!warned) warn(`shown without pictures that are not here: ${error.message}`);
+      warned = true;
+      // The network may be back at the next look.
+      if (error.code === 'HUB_UNREACHABLE') return;
       // A dataset is often copied without its videos, and need not be on the Hub.
       pictures = false;
-      warn(`shown without pictures that are not here: ${error.message}`);
     }
     here.add(episode);
   };

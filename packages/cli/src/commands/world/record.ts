@@ -1,9 +1,10 @@
-import type { Problem } from '@craft-ft/lerobot/configs';
+import { ConfigError, type Problem } from '@craft-ft/lerobot/configs';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { commaList, unknownWords } from '../../comma-list.js';
 import { commandOf } from '../../command-of.js';
 import { EpisodeProgress } from '../../episode-progress.js';
+import { INTERRUPTED, listenForInterrupt } from '../../interrupt.js';
 
 const schema = z.strictObject({
   task: z.string().describe(`Tasks, separated by commas: ${TABLETOP_TASKS.join(', ')}.`),
@@ -67,12 +68,16 @@ export const recordCommand = commandOf({
   schema,
   validate,
   run: async (config, output) => {
+    const { looksLikeRepoId } = await import('@craft-ft/lerobot');
+    // Other names could lead out of $HF_LEROBOT_HOME.
+    if (config.root === null && !looksLikeRepoId(config.repo_id)) {
+      const message = 'expected user/name, or --root=FOLDER too';
+      throw new ConfigError([{ field: 'repo_id', found: config.repo_id, message }]);
+    }
     const { recordDataset } = await import('@craft-ft/world');
     const tasks = commaList(config.task);
     const progress = new EpisodeProgress(output, tasks.length * config.episodes);
-    const stop = new AbortController();
-    const interrupt = () => stop.abort();
-    process.once('SIGINT', interrupt);
+    const interrupt = listenForInterrupt();
     try {
       const result = await recordDataset({
         tasks,
@@ -88,17 +93,17 @@ export const recordCommand = commandOf({
         ...(config.num_workers === null ? {} : { workers: config.num_workers }),
         onProgress: ({ episodes, frames, failures }) =>
           progress.update(episodes, `${frames} frames, ${failures} attempts failed`),
-        signal: stop.signal,
+        signal: interrupt.signal,
       });
       progress.stop();
       output.out(
         `${result.root}: ${result.episodes} episodes, ${result.frames} frames; ` +
           `the expert failed ${result.failures} other attempts\n`,
       );
-      return stop.signal.aborted ? 130 : 0;
+      return interrupt.signal.aborted ? INTERRUPTED : 0;
     } finally {
       progress.stop();
-      process.off('SIGINT', interrupt);
+      interrupt.stop();
     }
   },
 });

@@ -1,4 +1,5 @@
 import { element } from './elements.js';
+import { type KeyAction, keyAction } from './keys.js';
 import type { Viewer } from './viewer.js';
 
 /** The bar below the picture, and its keys: play, pause, step, scrub, speed, and physics. */
@@ -10,7 +11,7 @@ export function connectTransport(viewer: Viewer): { refresh(): void } {
     viewer.live = false;
     viewer.player.seek(frame);
   };
-  const actions: Readonly<Record<string, () => void>> = {
+  const actions: Readonly<Record<KeyAction, () => void>> = {
     start: () => seek(0),
     back: () => seek(viewer.player.frame - 1),
     forward: () => seek(viewer.player.frame + 1),
@@ -21,8 +22,8 @@ export function connectTransport(viewer: Viewer): { refresh(): void } {
       if (!playing) viewer.player.play();
     },
   };
-  for (const name of ['start', 'back', 'forward', 'play'])
-    element(name).addEventListener('click', actions[name]!);
+  for (const name of ['start', 'back', 'forward', 'play'] as const)
+    element(name).addEventListener('click', actions[name]);
   scrub.addEventListener('input', () => seek(Number(scrub.value)));
   element<HTMLSelectElement>('speed').addEventListener('change', (event) => {
     viewer.player.speed = Number((event.target as HTMLSelectElement).value);
@@ -30,19 +31,11 @@ export function connectTransport(viewer: Viewer): { refresh(): void } {
   live.addEventListener('click', () => {
     viewer.live = !viewer.live;
   });
-  const keys: Readonly<Record<string, string>> = {
-    ' ': 'play',
-    ArrowLeft: 'back',
-    ArrowRight: 'forward',
-    Home: 'start',
-    End: 'end',
-  };
   document.addEventListener('keydown', (event) => {
-    const name = keys[event.key];
-    // Fields and buttons have these keys for themselves.
-    if (name === undefined || (event.target as HTMLElement).matches('input, select, button')) return;
+    const name = keyAction(event.key, event.target as HTMLElement);
+    if (name === null) return;
     event.preventDefault();
-    actions[name]!();
+    actions[name]();
   });
   const time = element<HTMLOutputElement>('time');
   return {
