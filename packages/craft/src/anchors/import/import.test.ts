@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { scope } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
@@ -143,15 +143,18 @@ test('what is no such cache is refused by file and reason', async () => {
   expect(lines).toContainEqual(expect.stringContaining('promises 5 samples, the shards hold 3'));
 });
 
+// A torch of the system, or the one that set-up has put into the project.
+const ours = fileURLToPath(new URL('../../../../../.libtorch', import.meta.url));
+const env = { ...process.env, PYTHONPATH: [process.env.PYTHONPATH, ours].filter(Boolean).join(delimiter) };
 const python = ['/usr/bin/python3', 'python3'].find(
-  (name) => spawnSync(name, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0,
+  (name) => spawnSync(name, ['-c', 'import torch'], { stdio: 'ignore', env }).status === 0,
 );
 
 test.skipIf(python === undefined)(
   'caches written by the PyTorch at hand read as the stored ones do',
   async () => {
     const fresh = join(folder, 'fresh');
-    execFileSync(python!, [join(fixtures, 'make.py'), fresh]);
+    execFileSync(python!, [join(fixtures, 'make.py'), fresh], { env });
     for (const kind of ['hidden', 'features', 'labels']) {
       const [stored, made] = [await convert(kind), await convert(kind, {}, join(fresh, kind))];
       expect(made.metadata.shards).toHaveLength(stored.metadata.shards.length);
