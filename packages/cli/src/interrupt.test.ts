@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../lerobot/test/training.js';
-import { checkpoint, flags, train, trainUntil } from '../test/runs.js';
+import { checkpoint, craftFlags, flags, train, trainUntil } from '../test/runs.js';
 
 const folder = testFolder();
 const data = makeTask(join(folder, 'data'));
@@ -26,6 +26,13 @@ test('without checkpoints nothing is saved, and said so', async () => {
   expect(code).toBe(130);
   expect(err).toContain('nothing was saved (save_checkpoint=false)');
   expect(existsSync(join(run, 'checkpoints'))).toBe(false);
+});
+
+test('before the first step nothing was done, and said so', async () => {
+  const argv = flags(data, join(folder, 'early'), ...craftFlags(data));
+  const { code, err } = await trainUntil('before the first step', argv);
+  expect(code).toBe(130);
+  expect(err).toContain('craft: interrupted at step 0 of 20; no step was done\n');
 });
 
 test('Ctrl-C at the last step: the run is complete', async () => {

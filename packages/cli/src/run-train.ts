@@ -116,7 +116,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
     for (const line of endOfRun(config, run.strategy, said)) output.out(`${line}\n`);
     if (!result.interrupted) return 0;
     output.err(
-      `craft: interrupted at step ${result.step} of ${plain.steps}; ${howToContinue(plain.output_dir, result)}\n`,
+      `craft: interrupted at step ${result.step} of ${plain.steps}; ${howToContinue(plain, result)}\n`,
     );
     return INTERRUPTED;
   } catch (error) {
@@ -133,8 +133,10 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   }
 }
 
-function howToContinue(folder: string, { checkpoint }: { checkpoint: string | null }): string {
-  return checkpoint === null
-    ? 'nothing was saved (save_checkpoint=false)'
-    : `continue with craft train --resume ${folder}`;
+function howToContinue(
+  { output_dir: folder, save_checkpoint: saves }: Pick<CraftTrainConfig, 'output_dir' | 'save_checkpoint'>,
+  { checkpoint }: { checkpoint: string | null },
+): string {
+  if (checkpoint !== null) return `continue with craft train --resume ${folder}`;
+  return saves ? 'no step was done' : 'nothing was saved (save_checkpoint=false)';
 }
