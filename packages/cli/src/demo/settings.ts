@@ -105,7 +105,7 @@ const ACT_VISION: DemoSettings = {
 const PI0_FAST: DemoSettings = {
   ...ACT_VISION,
   name: 'pi0-fast',
-  // From random weights it learns 200 demonstrations by heart before it has learned where the cube is.
+  // From random weights it begins to learn 200 demonstrations by heart.
   episodes: { red: 400, blue: 200 },
   tokenizer: [
     '--action_horizon=10',
