@@ -1,3 +1,6 @@
+/** How many seeds there are, from 0 on: 32 bits of them count. */
+export const SEEDS = 2 ** 32;
+
 /**
  * A small seeded generator of random numbers (sfc32, seeded by splitmix32): the same numbers on every machine for a seed, and
  * independent of every other generator in the process.

@@ -1,6 +1,6 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Environment } from '../environment.js';
-import { Random } from '../random.js';
+import { Random, SEEDS } from '../random.js';
 
 export interface DemonstrationOptions {
   /** Of the first attempt. */
@@ -31,8 +31,6 @@ export interface Demonstration {
 const NOISE_STREAM = 2;
 /** Distance of the seeds of an episode's attempts: far from other episodes' seeds. */
 const NEXT_ATTEMPT = 1_000_003;
-/** Seeds that there are: from 0 on. */
-export const SEEDS = 2 ** 32;
 /** Share of the error that stays from one step to the next. */
 const PERSISTENCE = 0.9;
 

@@ -9,9 +9,10 @@ import {
 import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentFeature } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
+import { SEEDS } from '../random.js';
 import { describe } from '../workers/host.js';
 import { EnvironmentThreads } from '../workers/pool.js';
-import { type Demonstration, SEEDS } from './demonstrate.js';
+import type { Demonstration } from './demonstrate.js';
 
 /** What is recorded: {@link EnvironmentSpec} for several tasks. */
 export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {

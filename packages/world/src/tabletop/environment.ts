@@ -14,7 +14,7 @@ import type {
   StepResult,
 } from '../environment.js';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
-import { Random } from '../random.js';
+import { Random, SEEDS } from '../random.js';
 import { ARM_FEATURE_NAMES, ARM_JOINTS, ARM_SIZE, GRIPPER } from './arm.js';
 import { ENVIRONMENT_STATE_NAMES, environmentState } from './environment-state.js';
 import { WaypointExpert } from './expert.js';
@@ -42,7 +42,6 @@ const FPS = 25;
 const PHYSICS_STEPS = 20;
 const RESET_STREAM = 0;
 const EXPERT_STREAM = 1;
-const SEEDS = 2 ** 32;
 
 /**
  * A 6-joint arm of the SO-101's proportions on a table with cubes, bins and a button.
