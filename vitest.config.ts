@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 // Packages find each other's sources, so that tests need no build of the TypeScript.
-const alias = ['torch', 'lerobot', 'craft', 'world', 'cli'].flatMap((name) => {
+const alias = ['torch', 'datasets', 'policies', 'training', 'craft', 'world', 'cli'].flatMap((name) => {
   const source = fileURLToPath(new URL(`packages/${name}/src`, import.meta.url));
   return [
     { find: new RegExp(`^@craft-ft/${name}$`), replacement: `${source}/index.ts` },

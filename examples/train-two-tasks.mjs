@@ -6,17 +6,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CraftStrategy, craftConfigSchema, createAnchorDataLoader } from '@craft-ft/craft';
+import { LeRobotDatasetWriter } from '@craft-ft/datasets';
+import { parsePolicyConfig, readPolicyConfig } from '@craft-ft/policies';
+import * as torch from '@craft-ft/torch';
 import {
   BaselineStrategy,
-  LeRobotDatasetWriter,
-  parsePolicyConfig,
   prepareTraining,
-  readPolicyConfig,
   resolveTrainConfig,
   train,
   trainConfigSpec,
-} from '@craft-ft/lerobot';
-import * as torch from '@craft-ft/torch';
+} from '@craft-ft/training';
 
 // Tensors this small are faster on one thread.
 torch.setNumThreads(1);

@@ -1,6 +1,6 @@
 // The pi0_fast that benchmarks train: variant gemma_mini, two cameras, weights and inputs in files that both languages read.
 import { join } from 'node:path';
-import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
 
 export const weightsPath = (folder) => join(folder, 'model.safetensors');
@@ -9,7 +9,7 @@ export const inputsPath = (folder) => join(folder, 'inputs.safetensors');
 /** @param {number} side of a camera's square picture, in pixels */
 export function miniConfig(side) {
   const camera = { type: 'VISUAL', shape: [3, side, side] };
-  return lerobot.parsePolicyConfig(
+  return policies.parsePolicyConfig(
     {
       type: 'pi0_fast',
       paligemma_variant: 'gemma_mini',
@@ -32,7 +32,7 @@ export function loadMini(folder) {
   const file = torch.safetensors.loadFile(inputsPath(folder));
   const [batchSize, , side] = file.get('left').shape;
   const config = miniConfig(side);
-  const policy = lerobot.makePolicy(config);
+  const policy = policies.makePolicy(config);
   policy.loadStateDict(torch.safetensors.loadFile(weightsPath(folder)));
   const batch = {
     'observation.images.left': file.get('left'),

@@ -1,13 +1,14 @@
 // One side of act-step: a training step of ACT (state only) at LeRobot's default size. Usage: act-step.mjs STEPS
-import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import * as training from '../../packages/training/dist/index.js';
 import { median, status } from '../lib/measure.mjs';
 
 const STEPS = Number(process.argv[2]);
 const [BATCH, DIM] = [8, 26];
 
 torch.manualSeed(0);
-const config = lerobot.parsePolicyConfig(
+const config = policies.parsePolicyConfig(
   {
     type: 'act',
     input_features: { 'observation.state': { type: 'STATE', shape: [DIM] } },
@@ -15,9 +16,9 @@ const config = lerobot.parsePolicyConfig(
   },
   'act-step',
 );
-const policy = lerobot.makePolicy(config).train();
-const optimization = new lerobot.Optimization(policy, lerobot.policyPresets(config).optimizer, null, STEPS);
-const strategy = new lerobot.BaselineStrategy(policy, optimization);
+const policy = policies.makePolicy(config).train();
+const optimization = new training.Optimization(policy, policies.policyPresets(config).optimizer, null, STEPS);
+const strategy = new training.BaselineStrategy(policy, optimization);
 const batch = {
   'observation.state': torch.randn([BATCH, DIM]),
   action: torch.randn([BATCH, config.chunk_size, DIM]),

@@ -1,8 +1,9 @@
 // One side of craft-step: steps of training by CRaFT or the baseline. Usage: craft-step.mjs act|pi0_fast craft|baseline STEPS FOLDER
 // CRaFT's retention_freq is 2, so that steps with and without a retention gradient take turns.
 import * as craft from '../../packages/craft/dist/index.js';
-import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import * as training from '../../packages/training/dist/index.js';
 import { cpuMs, median, status } from '../lib/measure.mjs';
 import { loadMini } from '../lib/pi0-fast.mjs';
 
@@ -13,7 +14,7 @@ const feature = (kindOf, ...shape) => ({ type: kindOf, shape });
 
 function act() {
   const [batchSize, dim, side] = [4, 26, 128];
-  const config = lerobot.parsePolicyConfig(
+  const config = policies.parsePolicyConfig(
     {
       type: 'act',
       pretrained_backbone_weights: null,
@@ -31,7 +32,7 @@ function act() {
     action: torch.randn([batchSize, config.chunk_size, dim]),
     action_is_pad: torch.zeros([batchSize, config.chunk_size], { dtype: 'bool' }),
   });
-  return { config, policy: lerobot.makePolicy(config), task: batch(), anchors: batch(), batchSize };
+  return { config, policy: policies.makePolicy(config), task: batch(), anchors: batch(), batchSize };
 }
 
 function pi0Fast() {
@@ -42,9 +43,9 @@ function pi0Fast() {
 torch.manualSeed(0);
 const { config, policy, task, anchors, batchSize } = type === 'act' ? act() : pi0Fast();
 policy.train();
-const optimization = new lerobot.Optimization(
+const optimization = new training.Optimization(
   policy,
-  lerobot.policyPresets(config).optimizer,
+  policies.policyPresets(config).optimizer,
   null,
   2 * STEPS + 2,
 );
@@ -74,7 +75,7 @@ function craftStrategy() {
 }
 
 const isCraft = kind === 'craft';
-const strategy = isCraft ? craftStrategy() : new lerobot.BaselineStrategy(policy, optimization);
+const strategy = isCraft ? craftStrategy() : new training.BaselineStrategy(policy, optimization);
 await strategy.begin(0);
 const times = [[], []];
 for (let i = 0; i < (isCraft ? 2 : 1) * (STEPS + 1); i++) {

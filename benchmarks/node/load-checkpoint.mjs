@@ -1,7 +1,7 @@
 // One side of load-checkpoint. Usage: load-checkpoint.mjs make FILE | load FILE DTYPE
 // A pi0_fast of about 230 million parameters: half of them in the two tables of the vocabulary, as in the published one.
 import { statSync } from 'node:fs';
-import * as lerobot from '../../packages/lerobot/dist/index.js';
+import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
 import { status } from '../lib/measure.mjs';
 
@@ -13,7 +13,7 @@ const SIZES = {
 };
 
 function makePolicy(type) {
-  const config = lerobot.parsePolicyConfig(
+  const config = policies.parsePolicyConfig(
     {
       type: 'pi0_fast',
       dtype: type,
@@ -24,7 +24,7 @@ function makePolicy(type) {
     },
     'load-checkpoint',
   );
-  return new lerobot.Pi0FastPolicy(config, SIZES);
+  return new policies.Pi0FastPolicy(config, SIZES);
 }
 
 if (what === 'make') {

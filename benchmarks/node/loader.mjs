@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as lerobot from '../../packages/lerobot/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import * as training from '../../packages/training/dist/index.js';
 
 const [workers, root, episodes, steps] = [
   Number(process.argv[2]),
@@ -16,7 +16,7 @@ const BATCHES = 40;
 
 const output = mkdtempSync(join(tmpdir(), 'craft-bench-'));
 const prepare = (name) => {
-  const { config } = lerobot.resolveTrainConfig(
+  const { config } = training.resolveTrainConfig(
     {
       dataset: { repo_id: 'bench/loader', root, episodes, image_size: [240, 320] },
       policy: { type: 'act', device: 'cpu', pretrained_backbone_weights: null },
@@ -27,9 +27,9 @@ const prepare = (name) => {
       log_freq: 1,
       save_checkpoint: false,
     },
-    lerobot.trainConfigSpec,
+    training.trainConfigSpec,
   );
-  return lerobot.prepareTraining(config, { onWarning: () => {} });
+  return training.prepareTraining(config, { onWarning: () => {} });
 };
 
 /** Batches as the policy takes them, one after the other, nothing done with them. */
@@ -48,17 +48,17 @@ async function alone() {
 }
 
 /** Means over the steps of a training, the first left out: its frames could not be decoded ahead. */
-async function training() {
+async function measureTraining() {
   const run = await prepare('training');
   const log = [];
-  await lerobot.train(run, { onLog: (record) => log.push(record) });
+  await training.train(run, { onLog: (record) => log.push(record) });
   await run.close();
   const mean = (key) => log.slice(1).reduce((sum, record) => sum + record[key], 0) / (log.length - 1);
   return { dataloading_s: mean('dataloading_s'), update_s: mean('update_s') };
 }
 
 const samples = await alone();
-const { dataloading_s, update_s } = await training();
+const { dataloading_s, update_s } = await measureTraining();
 rmSync(output, { recursive: true, force: true });
 const waiting = (100 * dataloading_s) / (dataloading_s + update_s);
 console.log(JSON.stringify({ samples, dataloading_s, update_s, waiting }));

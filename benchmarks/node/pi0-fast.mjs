@@ -1,8 +1,9 @@
 // One side of pi0-fast. Usage: pi0-fast.mjs make FOLDER | run FOLDER STEPS TOKENS
 // `make` writes the weights and inputs that both sides share.
-import * as lerobot from '../../packages/lerobot/dist/index.js';
-import { decodeTokens } from '../../packages/lerobot/dist/policies/pi0_fast/decoding.js';
+import * as policies from '../../packages/policies/dist/index.js';
+import { decodeTokens } from '../../packages/policies/dist/pi0_fast/decoding.js';
 import * as torch from '../../packages/torch/dist/index.js';
+import * as training from '../../packages/training/dist/index.js';
 import { cpuMs, median, status } from '../lib/measure.mjs';
 import { inputsPath, loadMini, miniConfig, weightsPath } from '../lib/pi0-fast.mjs';
 
@@ -11,7 +12,7 @@ const [BATCH, SIDE, LANGUAGE, ACTIONS, VOCABULARY] = [4, 112, 96, 64, 2048];
 
 function make() {
   torch.manualSeed(0);
-  torch.safetensors.saveFile(weightsPath(folder), lerobot.makePolicy(miniConfig(SIDE)).stateDict(), {
+  torch.safetensors.saveFile(weightsPath(folder), policies.makePolicy(miniConfig(SIDE)).stateDict(), {
     format: 'pt',
   });
   const lengths = (longest) => torch.arange(0, BATCH).mul(-7).add(longest).unsqueeze(1);
@@ -43,13 +44,13 @@ function run() {
   const decodeCpuMs = cpuMs() - cpuStarted;
 
   policy.train();
-  const optimization = new lerobot.Optimization(
+  const optimization = new training.Optimization(
     policy,
-    lerobot.policyPresets(config).optimizer,
+    policies.policyPresets(config).optimizer,
     null,
     Number(steps),
   );
-  const strategy = new lerobot.BaselineStrategy(policy, optimization);
+  const strategy = new training.BaselineStrategy(policy, optimization);
   const times = [];
   const cpuTimes = [];
   let loss;

@@ -8,7 +8,7 @@ import {
   MemoryFrameCache,
   VideoPool,
   VideoReader,
-} from '../../packages/lerobot/dist/video/index.js';
+} from '../../packages/datasets/dist/video/index.js';
 
 const [threads, folder] = [Number(process.argv[2]), process.argv[3]];
 const REQUESTS = 240;

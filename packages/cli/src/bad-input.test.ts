@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { safetensors, type Tensor, tensor, zeros } from '@craft-ft/torch';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { editJson, readParquet, type TestColumn, writeParquet } from '../../lerobot/test/datasets.js';
+import { editJson, readParquet, type TestColumn, writeParquet } from '../../datasets/test/datasets.js';
 import {
   filesOf,
   fillDisk,
@@ -20,7 +20,7 @@ import {
   readJson,
   smallDisk,
   testFolder,
-} from '../../lerobot/test/training.js';
+} from '../../training/test/training.js';
 import { checkpoint, craftFlags, flags, train } from '../test/runs.js';
 
 /** @file The list of bad input, each through the command: one line that names the culprit, an exit code, nothing written. */

@@ -1,10 +1,10 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPolicyConfig } from '@craft-ft/lerobot';
+import { readPolicyConfig } from '@craft-ft/policies';
 import { safetensors } from '@craft-ft/torch';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CAMERA, HEIGHT, makeCameraTask, WIDTH } from '../../lerobot/test/cameras.js';
-import { filesOf, metricsOf, readJson, testFolder, withoutTimes } from '../../lerobot/test/training.js';
+import { CAMERA, HEIGHT, makeCameraTask, WIDTH } from '../../datasets/test/cameras.js';
+import { filesOf, metricsOf, readJson, testFolder, withoutTimes } from '../../training/test/training.js';
 import { checkpoint, craftFlags, flags, train } from '../test/runs.js';
 
 const folder = testFolder();

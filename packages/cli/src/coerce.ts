@@ -1,4 +1,5 @@
-import { branches, isPlainObject, type JsonSchema } from '@craft-ft/lerobot/configs';
+import { isPlainObject } from '@craft-ft/datasets/json';
+import { branches, type JsonSchema } from '@craft-ft/policies/config';
 import { parse } from 'yaml';
 
 /**

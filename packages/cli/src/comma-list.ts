@@ -1,4 +1,4 @@
-import { nearest, type Problem } from '@craft-ft/lerobot/configs';
+import { nearest, type Problem } from '@craft-ft/policies/config';
 
 /** The words of `a,b` or `[a, b]`, as LeRobot's users write lists. */
 export function commaList(text: string): string[] {

@@ -1,4 +1,4 @@
-import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/lerobot/configs';
+import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/policies/config';
 import type { z } from 'zod';
 import { applyFlags, type FlagTable, splitFlags } from './flags.js';
 import { fieldsHelp } from './help.js';

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { makeTask, testFolder } from '../../lerobot/test/training.js';
+import { makeTask, testFolder } from '../../training/test/training.js';
 import { craftFlags, flags, train, trainUntil } from '../test/runs.js';
 
 const folder = testFolder();

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { UpdateStrategy } from '@craft-ft/lerobot';
 import { CraftError } from '@craft-ft/torch/errors';
+import type { UpdateStrategy } from '@craft-ft/training';
 import { REPORT_FILE, summarize, summaryLines, writeReport } from './report/index.js';
 import type { CraftTrainConfig } from './train-config.js';
 

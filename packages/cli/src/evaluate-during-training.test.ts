@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { recordDataset } from '@craft-ft/world';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makeTask } from '../../lerobot/test/training.js';
+import { makeTask } from '../../training/test/training.js';
 import { train } from '../test/runs.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'evaluate-'));

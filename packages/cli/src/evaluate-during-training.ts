@@ -1,4 +1,5 @@
-import { Pi0FastPolicy, SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/lerobot';
+import { Pi0FastPolicy } from '@craft-ft/policies';
+import { SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/training';
 import { commaList } from './comma-list.js';
 import type { EvaluationConfig } from './evaluation-config.js';
 

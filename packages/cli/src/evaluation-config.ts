@@ -1,4 +1,6 @@
-import type { NotYet, PlainObject, Problem } from '@craft-ft/lerobot/configs';
+import type { PlainObject } from '@craft-ft/datasets/json';
+import type { Problem } from '@craft-ft/policies/config';
+import type { NotYet } from '@craft-ft/training/config';
 import { TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { unknownWords } from './comma-list.js';

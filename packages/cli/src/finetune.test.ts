@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readPolicyConfig } from '@craft-ft/lerobot';
+import { readPolicyConfig } from '@craft-ft/policies';
 import { safetensors } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { filesOf, makeTask, readJson, testFolder } from '../../lerobot/test/training.js';
+import { filesOf, makeTask, readJson, testFolder } from '../../training/test/training.js';
 import { checkpoint, evalLoss, flags, train } from '../test/runs.js';
 
 const folder = testFolder();

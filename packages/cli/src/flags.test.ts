@@ -1,4 +1,5 @@
-import { type FieldSpec, getPath, type JsonSchema, type PlainObject } from '@craft-ft/lerobot';
+import { getPath, type PlainObject } from '@craft-ft/datasets';
+import type { FieldSpec, JsonSchema } from '@craft-ft/policies';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { coerceText, looseValue } from './coerce.js';

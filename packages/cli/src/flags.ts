@@ -1,13 +1,6 @@
-import {
-  type FieldSpec,
-  findNotYet,
-  getPath,
-  type NotYet,
-  type PlainObject,
-  type Problem,
-  setPath,
-  unknownField,
-} from '@craft-ft/lerobot/configs';
+import { getPath, type PlainObject, setPath } from '@craft-ft/datasets/json';
+import { type FieldSpec, type Problem, unknownField } from '@craft-ft/policies/config';
+import { findNotYet, type NotYet } from '@craft-ft/training/config';
 import { coerceText, looseValue, readBoolean } from './coerce.js';
 import { UsageError } from './usage.js';
 

@@ -1,4 +1,4 @@
-import type { FieldSpec } from '@craft-ft/lerobot/configs';
+import type { FieldSpec } from '@craft-ft/policies/config';
 import type { FlagTable } from './flags.js';
 
 const INTRO = [

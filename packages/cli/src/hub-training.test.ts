@@ -1,11 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadPolicy, readPolicyConfig } from '@craft-ft/lerobot';
+import { loadPolicy, readPolicyConfig } from '@craft-ft/policies';
 import { safetensors, scope } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { makeCameraTask } from '../../lerobot/test/cameras.js';
-import { withFakeHub } from '../../lerobot/test/hub.js';
-import { testFolder } from '../../lerobot/test/training.js';
+import { makeCameraTask } from '../../datasets/test/cameras.js';
+import { withFakeHub } from '../../datasets/test/hub.js';
+import { testFolder } from '../../training/test/training.js';
 import { checkpoint, flags, train } from '../test/runs.js';
 
 const context = withFakeHub();

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../lerobot/test/training.js';
+import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../training/test/training.js';
 import { checkpoint, craftFlags, flags, train, trainUntil } from '../test/runs.js';
 
 const folder = testFolder();

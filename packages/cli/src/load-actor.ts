@@ -1,4 +1,4 @@
-import { readPolicyConfig } from '@craft-ft/lerobot/configs';
+import { readPolicyConfig } from '@craft-ft/policies/config';
 import type { Actor } from '@craft-ft/world';
 import type { Output } from './main.js';
 
@@ -10,7 +10,7 @@ import type { Output } from './main.js';
  */
 export async function loadActor(path: string, wanted: string | null, output: Output): Promise<Actor> {
   const { fetchPolicyTokenizers, loadPolicy, loadProcessors, Pi0FastPolicy, resolveDevice } = await import(
-    '@craft-ft/lerobot'
+    '@craft-ft/policies'
   );
   const { dir, config } = readPolicyConfig(path);
   const device = resolveDevice(wanted ?? config.device);

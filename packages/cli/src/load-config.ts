@@ -1,17 +1,15 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
-  ConfigError,
   findPolicyDir,
   getPath,
   isPlainObject,
   type PlainObject,
-  type Problem,
   readJsonObject,
-  resolveTrainConfig,
-  withOwnTokenizer,
-} from '@craft-ft/lerobot/configs';
+} from '@craft-ft/datasets/json';
+import { ConfigError, type Problem, withOwnTokenizer } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
+import { resolveTrainConfig } from '@craft-ft/training/config';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
 import { EVALUATION_CONFIG_FILE, renameEvaluationFields } from './evaluation-config.js';

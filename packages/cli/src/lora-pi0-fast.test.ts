@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { smallFast } from '../../lerobot/test/tokenizers.js';
-import { makeTask, readJson, testFolder } from '../../lerobot/test/training.js';
+import { smallFast } from '../../policies/test/tokenizers.js';
+import { makeTask, readJson, testFolder } from '../../training/test/training.js';
 import { craft } from '../test/craft.js';
 import { checkpoint, flags, train } from '../test/runs.js';
 

@@ -1,4 +1,4 @@
-import { ConfigError, nearest } from '@craft-ft/lerobot/configs';
+import { ConfigError, nearest } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 import { UsageError } from './usage.js';
 import { packageVersion } from './version.js';

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { anchorChoice, anchorNeeds, CraftStrategy, createAnchorDataLoader } from '@craft-ft/craft';
-import { datasetFolder, type StrategyContext, type UpdateStrategy } from '@craft-ft/lerobot';
+import { datasetFolder, type StrategyContext, type UpdateStrategy } from '@craft-ft/training';
 import type { CraftTrainConfig } from './train-config.js';
 
 /**

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { findPolicyDir } from '@craft-ft/lerobot/configs';
+import { findPolicyDir } from '@craft-ft/datasets/json';
 import type { FlagTable } from './flags.js';
 import type { Output } from './main.js';
 
@@ -32,7 +32,8 @@ async function localPolicy(path: string, output: Output): Promise<string> {
   const onWarning = (line: string) => output.err(`craft: warning: ${line}\n`);
   const here = existsSync(path);
   if (here ? !holdsAdapter(path) : !/^[\w.-]+\/[\w.-]+$/.test(path)) return path;
-  const { downloadPolicy, fetchBase, looksLikeRepoId } = await import('@craft-ft/lerobot');
+  const { downloadPolicy, looksLikeRepoId } = await import('@craft-ft/datasets');
+  const { fetchBase } = await import('@craft-ft/policies');
   if (!here && !looksLikeRepoId(path)) return path;
   if (!here) output.err(`craft: fetching ${path} from the Hugging Face Hub\n`);
   const folder = here ? path : await downloadPolicy(path, { onWarning });

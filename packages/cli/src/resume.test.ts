@@ -8,7 +8,7 @@ import {
   readJson,
   testFolder,
   withoutTimes,
-} from '../../lerobot/test/training.js';
+} from '../../training/test/training.js';
 import { checkpoint, craftFlags, flags, train, trainUntil } from '../test/runs.js';
 
 const folder = testFolder();

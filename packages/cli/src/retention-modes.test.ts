@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { makeTask, metricsOf, readJson, testFolder, withoutTimes } from '../../lerobot/test/training.js';
+import { makeTask, metricsOf, readJson, testFolder, withoutTimes } from '../../training/test/training.js';
 import { craft } from '../test/craft.js';
 import { checkpoint, craftFlags, flags, train } from '../test/runs.js';
 

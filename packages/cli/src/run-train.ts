@@ -1,4 +1,5 @@
 import { resolveEpsilon } from '@craft-ft/craft';
+import { CraftError } from '@craft-ft/torch/errors';
 import {
   checkResume,
   formatRecord,
@@ -6,8 +7,7 @@ import {
   RESUME_RULES,
   type ResumeRules,
   train,
-} from '@craft-ft/lerobot';
-import { CraftError } from '@craft-ft/torch/errors';
+} from '@craft-ft/training';
 import { endOfRun } from './end-of-run.js';
 import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';

@@ -1,4 +1,4 @@
-import { nearest } from '@craft-ft/lerobot/configs';
+import { nearest } from '@craft-ft/policies/config';
 import type { Command, Output } from './main.js';
 import { UsageError } from './usage.js';
 

@@ -1,11 +1,11 @@
 import { CRAFT_FLAGS_NOT_YET, craftConfigSchema, validateCraft } from '@craft-ft/craft/config';
+import { listFields } from '@craft-ft/policies/config';
 import {
   type ConfigSpec,
   LEROBOT_FLAGS_NOT_YET,
-  listFields,
   trainConfigSchema,
   validateTrain,
-} from '@craft-ft/lerobot/configs';
+} from '@craft-ft/training/config';
 import { z } from 'zod';
 import { EVALUATION_FLAGS_NOT_YET, evaluationFields, validateEvaluation } from './evaluation-config.js';
 import type { FlagTable } from './flags.js';

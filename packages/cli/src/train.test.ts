@@ -1,10 +1,10 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseHistory } from '@craft-ft/craft';
-import { LeRobotDataset } from '@craft-ft/lerobot';
+import { LeRobotDataset } from '@craft-ft/datasets';
 import { safetensors } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../lerobot/test/training.js';
+import { filesOf, makeTask, metricsOf, readJson, testFolder } from '../../training/test/training.js';
 import { checkpoint, craftFlags, evalLoss, flags, train } from '../test/runs.js';
 
 const folder = testFolder();

@@ -1,13 +1,8 @@
 import { join } from 'node:path';
-import {
-  evaluateLoss,
-  findPolicyDir,
-  loadPolicy,
-  loadProcessors,
-  openPolicyDataset,
-  readPolicyConfig,
-} from '@craft-ft/lerobot';
-import { TINY } from '../../lerobot/test/training.js';
+import { findPolicyDir } from '@craft-ft/datasets';
+import { loadPolicy, loadProcessors, readPolicyConfig } from '@craft-ft/policies';
+import { evaluateLoss, openPolicyDataset } from '@craft-ft/training';
+import { TINY } from '../../training/test/training.js';
 import { craft, type Ran } from './craft.js';
 
 /** Flags of a short run on a dataset; later flags win. */

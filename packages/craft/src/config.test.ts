@@ -1,4 +1,4 @@
-import { listFields } from '@craft-ft/lerobot';
+import { listFields } from '@craft-ft/policies';
 import { expect, test } from 'vitest';
 import { CRAFT_FLAGS_NOT_YET, craftConfigSchema, resolveEpsilon, validateCraft } from './config.js';
 

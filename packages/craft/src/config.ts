@@ -1,4 +1,5 @@
-import type { NotYet, Problem } from '@craft-ft/lerobot/configs';
+import type { Problem } from '@craft-ft/policies/config';
+import type { NotYet } from '@craft-ft/training/config';
 import { z } from 'zod';
 import { anchorFields, validateAnchors } from './anchors/config.js';
 import { controlFields, resolveEpsilon } from './control-config.js';

@@ -1,4 +1,4 @@
-import { type HiddenStates, inEvaluationMode, type Policy, type TensorBatch } from '@craft-ft/lerobot';
+import { type HiddenStates, inEvaluationMode, type Policy, type TensorBatch } from '@craft-ft/policies';
 import { CraftError, scope, stack, type Tensor } from '@craft-ft/torch';
 import { type Pooling, poolHiddenStates } from './pool-hidden.js';
 

@@ -1,8 +1,9 @@
-import { DataStream, Optimization, type Policy, type StepReport } from '@craft-ft/lerobot';
+import type { Policy } from '@craft-ft/policies';
 import { type CraftError, getRngState, nn, rand, scope, setNumThreads, tensor } from '@craft-ft/torch';
+import { DataStream, Optimization, type StepReport } from '@craft-ft/training';
 import { describe, expect, test } from 'vitest';
-import { goldenActPath } from '../../lerobot/test/act-golden.js';
-import { expectScalar, loadTrace } from '../../lerobot/test/training-trace.js';
+import { goldenActPath } from '../../policies/test/act-golden.js';
+import { expectScalar, loadTrace } from '../../training/test/training-trace.js';
 import { type CraftConfig, craftConfigSchema } from './config.js';
 import { CraftStrategy } from './strategy.js';
 

@@ -1,17 +1,4 @@
-import {
-  accumulate,
-  type LazyBatch,
-  type LossNumbers,
-  MicroBatches,
-  meanNumbers,
-  type Optimization,
-  type Policy,
-  requireFinite,
-  type StepReport,
-  type TensorBatch,
-  type TrainingData,
-  type UpdateStrategy,
-} from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import {
   CraftError,
   getRngState,
@@ -23,6 +10,18 @@ import {
   type Tensor,
   tensor,
 } from '@craft-ft/torch';
+import {
+  accumulate,
+  type LazyBatch,
+  type LossNumbers,
+  MicroBatches,
+  meanNumbers,
+  type Optimization,
+  requireFinite,
+  type StepReport,
+  type TrainingData,
+  type UpdateStrategy,
+} from '@craft-ft/training';
 import type { AnchorCacheMetadata } from './anchors/metadata.js';
 import { cosine } from './coefficients.js';
 import { type CraftConfig, resolveEpsilon } from './config.js';

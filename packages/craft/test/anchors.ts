@@ -1,21 +1,20 @@
 // Small teachers and datasets for tests of anchors.
 import { mkdirSync } from 'node:fs';
+import { LeRobotDataset, LeRobotDatasetMetadata } from '@craft-ft/datasets';
 import {
-  LeRobotDataset,
-  LeRobotDatasetMetadata,
   makePolicy,
   makeProcessors,
   type Policy,
   type PolicyConfig,
   type PolicyProcessors,
   parsePolicyConfig,
-  renamedFeatures,
   savePolicy,
   statTensors,
   withDatasetFeatures,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/policies';
 import { manualSeed } from '@craft-ft/torch';
-import { SMALL_ACT } from '../../lerobot/test/act-small.js';
+import { renamedFeatures } from '@craft-ft/training';
+import { SMALL_ACT } from '../../policies/test/act-small.js';
 import type { AnchorDataset } from '../src/anchors/index.js';
 
 export interface Teacher {

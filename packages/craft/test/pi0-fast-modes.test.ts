@@ -1,15 +1,14 @@
 import {
   attachLora,
   loraSettings,
-  Optimization,
   Pi0FastPolicy,
   peftConfigSchema,
   type TensorBatch,
-  type TrainingData,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/policies';
 import { getRngState, manualSeed, scope, setNumThreads, setRngState, zeros } from '@craft-ft/torch';
+import { Optimization, type TrainingData } from '@craft-ft/training';
 import { describe, expect, test } from 'vitest';
-import { smallBatch, smallConfig } from '../../lerobot/test/pi0-fast-small.js';
+import { smallBatch, smallConfig } from '../../policies/test/pi0-fast-small.js';
 import { craftConfigSchema } from '../src/config.js';
 import { CraftStrategy } from '../src/strategy.js';
 

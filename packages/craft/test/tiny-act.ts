@@ -1,4 +1,4 @@
-import { ActPolicy, Optimization, parsePolicyConfig, type TrainingData } from '@craft-ft/lerobot';
+import { ActPolicy, parsePolicyConfig } from '@craft-ft/policies';
 import {
   getRngState,
   manualSeed,
@@ -9,6 +9,7 @@ import {
   type Tensor,
   zeros,
 } from '@craft-ft/torch';
+import { Optimization, type TrainingData } from '@craft-ft/training';
 
 /** @file An ACT policy that trains in a moment, with endless batches made of random numbers. Sets libtorch to one thread. */
 

@@ -1,5 +1,6 @@
-import { Optimization, type Policy, type TensorBatch, type TrainingData } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import { nn, scope, setNumThreads, tensor } from '@craft-ft/torch';
+import { Optimization, type TrainingData } from '@craft-ft/training';
 import { describe, expect, test } from 'vitest';
 import { craftConfigSchema } from '../src/config.js';
 import { CraftStrategy } from '../src/strategy.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
 import { localDataset, makeTeacher } from '../../../craft/test/anchors.js';
-import { makeTask, testFolder } from '../../../lerobot/test/training.js';
+import { makeTask, testFolder } from '../../../training/test/training.js';
 import { craft } from '../../test/craft.js';
 import { flags, train } from '../../test/runs.js';
 

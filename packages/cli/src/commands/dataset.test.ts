@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { LeRobotDataset } from '@craft-ft/lerobot';
+import { LeRobotDataset } from '@craft-ft/datasets';
 import { expect, it } from 'vitest';
-import { editJson, makeDataset, temporaryFolder } from '../../../lerobot/test/datasets.js';
+import { editJson, makeDataset, temporaryFolder } from '../../../datasets/test/datasets.js';
 import { sharedPath } from '../../../torch/test/shared.js';
 import { craft } from '../../test/craft.js';
 

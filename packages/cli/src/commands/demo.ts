@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Problem } from '@craft-ft/lerobot/configs';
+import type { Problem } from '@craft-ft/policies/config';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 import { DEMO_POLICIES, DEMOS, type DemoPolicy } from '../demo/settings.js';

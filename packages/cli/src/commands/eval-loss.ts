@@ -1,4 +1,5 @@
-import { datasetConfigSchema, readPolicyConfig, validateDataset } from '@craft-ft/lerobot/configs';
+import { readPolicyConfig } from '@craft-ft/policies/config';
+import { datasetConfigSchema, validateDataset } from '@craft-ft/training/config';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 
@@ -34,15 +35,10 @@ export const evalLossCommand = commandOf({
     { policy: given, dataset: choice, rename_map: renameMap, batch_size: batchSize, json },
     output,
   ) => {
-    const {
-      evaluateLoss,
-      fetchDataset,
-      fetchPolicyTokenizers,
-      loadPolicy,
-      loadProcessors,
-      openPolicyDataset,
-      resolveDevice,
-    } = await import('@craft-ft/lerobot');
+    const { fetchPolicyTokenizers, loadPolicy, loadProcessors, resolveDevice } = await import(
+      '@craft-ft/policies'
+    );
+    const { evaluateLoss, fetchDataset, openPolicyDataset } = await import('@craft-ft/training');
     const { dir, config } = readPolicyConfig(given.path);
     const device = resolveDevice(config.device);
     const warn = (line: string) => output.err(`craft: warning: ${line}\n`);

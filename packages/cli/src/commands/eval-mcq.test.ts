@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makePolicy, type PolicyConfig, parsePolicyConfig, savePolicy } from '@craft-ft/lerobot';
+import { makePolicy, type PolicyConfig, parsePolicyConfig, savePolicy } from '@craft-ft/policies';
 import { manualSeed, noGrad } from '@craft-ft/torch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodePng } from '../../../lerobot/src/datasets/png.js';
-import { PolicyProcessors, ProcessorPipeline } from '../../../lerobot/src/processors/pipeline.js';
+import { encodePng } from '../../../datasets/src/dataset/png.js';
+import { PolicyProcessors, ProcessorPipeline } from '../../../policies/src/processors/pipeline.js';
 import { craft } from '../../test/craft.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'eval-mcq-'));

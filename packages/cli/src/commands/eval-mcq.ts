@@ -6,8 +6,8 @@ import type {
   McqSummary,
   Pi0FastPolicy,
   Share,
-} from '@craft-ft/lerobot';
-import { readPolicyConfig } from '@craft-ft/lerobot/configs';
+} from '@craft-ft/policies';
+import { readPolicyConfig } from '@craft-ft/policies/config';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
@@ -61,7 +61,7 @@ export const evalMcqCommand = commandOf({
   schema: evalMcqSchema,
   run: async (config, output) => {
     const { policy, baseline, questions: file, image_root: root, output: target, json } = config;
-    const { compareAnswers, readMcqQuestions } = await import('@craft-ft/lerobot');
+    const { compareAnswers, readMcqQuestions } = await import('@craft-ft/policies');
     const questions = readMcqQuestions(file, root ?? undefined);
     const prompt = config.prompt.replaceAll('\\n', '\n');
     const ask = (one: string) => judgePolicy(one, policy.device, questions, prompt, output);
@@ -84,7 +84,7 @@ async function judgePolicy(
   prompt: string,
   output: Output,
 ): Promise<Judged> {
-  const lerobot = await import('@craft-ft/lerobot');
+  const policies = await import('@craft-ft/policies');
   const { dir, config } = readPolicyConfig(given);
   if (config.type !== 'pi0_fast') {
     throw new CraftError(
@@ -92,18 +92,18 @@ async function judgePolicy(
       `${dir}: is a ${config.type} policy; only pi0_fast has a language model`,
     );
   }
-  await lerobot.fetchTokenizer(config.text_tokenizer_name);
-  const tokenizer = lerobot.TextTokenizer.loadSync(config.text_tokenizer_name);
-  const where = lerobot.resolveDevice(device ?? config.device);
-  const policy = lerobot.loadPolicy(dir, config).to({ device: where });
+  await policies.fetchTokenizer(config.text_tokenizer_name);
+  const tokenizer = policies.TextTokenizer.loadSync(config.text_tokenizer_name);
+  const where = policies.resolveDevice(device ?? config.device);
+  const policy = policies.loadPolicy(dir, config).to({ device: where });
   const answers: McqAnswer[] = [];
   for (const question of questions) {
-    const scores = await lerobot.scoreQuestion(policy as Pi0FastPolicy, tokenizer, question, prompt);
-    answers.push(lerobot.judge(question, scores));
+    const scores = await policies.scoreQuestion(policy as Pi0FastPolicy, tokenizer, question, prompt);
+    answers.push(policies.judge(question, scores));
     if (answers.length % 50 === 0) output.err(`${answers.length} of ${questions.length} questions\n`);
   }
   policy.dispose();
-  return { path: dir, ...lerobot.summarise(answers), questions: answers };
+  return { path: dir, ...policies.summarise(answers), questions: answers };
 }
 
 const RULE_NAMES: Record<McqRule, string> = { mean: 'per token', sum: 'whole choice' };

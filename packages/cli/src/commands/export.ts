@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
-import { readPolicyConfig, refuseUsedFolder } from '@craft-ft/lerobot/configs';
+import { readPolicyConfig } from '@craft-ft/policies/config';
+import { refuseUsedFolder } from '@craft-ft/training/config';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 
@@ -25,7 +26,7 @@ export const exportCommand = commandOf({
     refuseUsedFolder(folder);
 
     const { attachedLora, loadPolicy, loadProcessors, mergeLora, savePolicy } = await import(
-      '@craft-ft/lerobot'
+      '@craft-ft/policies'
     );
     const { dir, config } = readPolicyConfig(given.path);
     // Where the weights came from says nothing about what is written here.

@@ -1,4 +1,4 @@
-import type { PushOptions } from '@craft-ft/lerobot';
+import type { PushOptions } from '@craft-ft/datasets';
 import { z } from 'zod';
 import { commandOf } from '../command-of.js';
 import type { Output } from '../main.js';
@@ -48,7 +48,7 @@ export const pushCommand = commandOf({
 
 /** Uploads a folder, showing how far it is on standard error. Resolves to a line that says what is where. */
 export async function upload(options: PushOptions, output: Output): Promise<string> {
-  const { pushFolder } = await import('@craft-ft/lerobot');
+  const { pushFolder } = await import('@craft-ft/datasets');
   let shown = '';
   const { url, files, commit, tag } = await pushFolder({
     ...options,

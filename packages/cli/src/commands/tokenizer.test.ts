@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FastTokenizer, LeRobotDatasetWriter } from '@craft-ft/lerobot';
+import { LeRobotDatasetWriter } from '@craft-ft/datasets';
+import { FastTokenizer } from '@craft-ft/policies';
 import { expect, it, vi } from 'vitest';
-import { makeDataset, temporaryFolder } from '../../../lerobot/test/datasets.js';
-import { withFakeHub } from '../../../lerobot/test/hub.js';
+import { makeDataset, temporaryFolder } from '../../../datasets/test/datasets.js';
+import { withFakeHub } from '../../../datasets/test/hub.js';
 import { craft } from '../../test/craft.js';
 
 const context = withFakeHub();

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SUCCESS } from '@craft-ft/lerobot';
 import { atomicWriteFile } from '@craft-ft/torch';
+import { SUCCESS } from '@craft-ft/training';
 import {
   chartGrid,
   type Html,

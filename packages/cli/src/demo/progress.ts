@@ -1,9 +1,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkpointStep } from '@craft-ft/lerobot';
-import { readJsonObject, refuseUsedFolder } from '@craft-ft/lerobot/configs';
+import { readJsonObject } from '@craft-ft/datasets/json';
 import { atomicWriteFile, makeFolder } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
+import { checkpointStep } from '@craft-ft/training';
+import { refuseUsedFolder } from '@craft-ft/training/config';
 
 /** What a demo's folder holds the parts of. */
 export interface Story {

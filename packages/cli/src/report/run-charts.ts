@@ -1,4 +1,4 @@
-import { SUCCESS } from '@craft-ft/lerobot';
+import { SUCCESS } from '@craft-ft/training';
 import type { Sample } from './downsample.js';
 import type { Html } from './html.js';
 import { type ChartSpec, type Level, lineChart, type Series } from './line-chart.js';

@@ -1,14 +1,7 @@
-import {
-  type Batch,
-  type FrameLoader,
-  type LoadedFrames,
-  type Policy,
-  type PolicyProcessors,
-  subsetIndex,
-  type TensorBatch,
-  toTensors,
-} from '@craft-ft/lerobot';
+import { type Batch, type FrameLoader, type LoadedFrames, subsetIndex } from '@craft-ft/datasets';
+import type { Policy, PolicyProcessors, TensorBatch } from '@craft-ft/policies';
 import { cat, noGrad, scope, type Tensor } from '@craft-ft/torch';
+import { toTensors } from '@craft-ft/training';
 import { extractFeatures } from '../features.js';
 import { fromStored, inputKeys, outputKeys, storedImages, storedSizes } from './inputs.js';
 import { finishedShard, type ShardNotes, shardName, type TensorTable, writeShard } from './shard.js';

@@ -2,9 +2,9 @@ import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { getRngState, noGrad, scope, type Tensor } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { makeCameraTask } from '../../../lerobot/test/cameras.js';
-import { expectCraftError } from '../../../lerobot/test/datasets.js';
-import { filesOf, makeTask, testFolder } from '../../../lerobot/test/training.js';
+import { makeCameraTask } from '../../../datasets/test/cameras.js';
+import { expectCraftError } from '../../../datasets/test/datasets.js';
+import { filesOf, makeTask, testFolder } from '../../../training/test/training.js';
 import { localDataset, makeTeacher, type Teacher, TINY_ACT } from '../../test/anchors.js';
 import { extractFeatures } from '../features.js';
 import { type BuildAnchorOptions, buildAnchorCache } from './build.js';

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { FrameLoader } from '@craft-ft/datasets';
 import {
-  cameraSizes,
-  FrameLoader,
   fetchPolicyTokenizers,
   loadPolicy,
   loadProcessors,
   readPolicyConfig,
   resolveDevice,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/policies';
 import { libtorchVersion } from '@craft-ft/torch';
+import { cameraSizes } from '@craft-ft/training';
 import { DEFAULT_FEATURES } from '../features.js';
 import type { Pooling } from '../pool-hidden.js';
 import { type BuildPlan, finishBuild, openBuildFolder, savePlan } from './build-folder.js';

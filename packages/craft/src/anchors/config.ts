@@ -1,4 +1,4 @@
-import type { Problem } from '@craft-ft/lerobot/configs';
+import type { Problem } from '@craft-ft/policies/config';
 import { z } from 'zod';
 
 /**

@@ -1,13 +1,7 @@
-import {
-  cameraSizes,
-  type LoadedFrames,
-  type PolicyConfig,
-  resize,
-  resizeWithPad,
-  type TensorBatch,
-  toFloat,
-} from '@craft-ft/lerobot';
+import type { LoadedFrames } from '@craft-ft/datasets';
+import { type PolicyConfig, resize, resizeWithPad, type TensorBatch, toFloat } from '@craft-ft/policies';
 import { fromTypedArray, noGrad, scope, type Tensor } from '@craft-ft/torch';
+import { cameraSizes } from '@craft-ft/training';
 
 /** Where a policy's images are stored at another size than its features have. */
 interface ImagePolicy {

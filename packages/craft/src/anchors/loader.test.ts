@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { getRngState, rand, scope, type Tensor } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { makeCameraTask } from '../../../lerobot/test/cameras.js';
-import { expectCraftError, makeDataset } from '../../../lerobot/test/datasets.js';
-import { makeTask, testFolder } from '../../../lerobot/test/training.js';
+import { makeCameraTask } from '../../../datasets/test/cameras.js';
+import { expectCraftError, makeDataset } from '../../../datasets/test/datasets.js';
+import { makeTask, testFolder } from '../../../training/test/training.js';
 import { localDataset, makeTeacher, type Teacher } from '../../test/anchors.js';
 import { buildAnchorCache } from './build.js';
 import { type AnchorLoaderOptions, createAnchorDataLoader } from './loader.js';

@@ -1,14 +1,7 @@
-import {
-  CameraBatches,
-  DataStream,
-  FrameLoader,
-  type FrameSampler,
-  type Policy,
-  type PolicyProcessors,
-  type TensorBatch,
-  type TrainingData,
-} from '@craft-ft/lerobot';
+import { FrameLoader, type FrameSampler } from '@craft-ft/datasets';
+import type { Policy, PolicyProcessors, TensorBatch } from '@craft-ft/policies';
 import { CraftError, noGrad, scope, type Tensor, tensor as torchTensor } from '@craft-ft/torch';
+import { CameraBatches, DataStream, type TrainingData } from '@craft-ft/training';
 import { extractFeatures } from '../features.js';
 import { AnchorCacheDataset } from './cache.js';
 import { fromStored } from './inputs.js';

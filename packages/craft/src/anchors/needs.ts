@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { PolicyConfig, PolicyProcessors } from '@craft-ft/lerobot';
+import type { PolicyConfig, PolicyProcessors } from '@craft-ft/policies';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { FeatureSpec } from '../features.js';
 import type { AnchorCacheDataset } from './cache.js';

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { Pi0FastPolicy } from '@craft-ft/lerobot';
+import type { Pi0FastPolicy } from '@craft-ft/policies';
 import { noGrad, scope, type Tensor } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { CAMERA, makeCameraTask } from '../../../lerobot/test/cameras.js';
-import { smallConfig, smallFast } from '../../../lerobot/test/pi0-fast-small.js';
-import { testFolder } from '../../../lerobot/test/training.js';
+import { CAMERA, makeCameraTask } from '../../../datasets/test/cameras.js';
+import { smallConfig, smallFast } from '../../../policies/test/pi0-fast-small.js';
+import { testFolder } from '../../../training/test/training.js';
 import { localDataset, makeTeacher, type Teacher } from '../../test/anchors.js';
 import { extractFeatures } from '../features.js';
 import { buildAnchorCache } from './build.js';

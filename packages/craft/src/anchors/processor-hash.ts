@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { PolicyProcessors, ProcessorStep } from '@craft-ft/lerobot';
+import type { PolicyProcessors, ProcessorStep } from '@craft-ft/policies';
 import { noGrad, scope, type Tensor } from '@craft-ft/torch';
 
 /** Steps that change where a batch lies or what its keys are called, and no value. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { thrown } from '../../../lerobot/test/thrown.js';
+import { thrown } from '../../../datasets/test/thrown.js';
 import { type RowTable, rowSampler, selectRows } from './rows.js';
 
 /** A table of episodes, each `[length, task]`. */

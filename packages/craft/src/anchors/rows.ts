@@ -5,7 +5,7 @@ import {
   type SamplerGroup,
   shuffle,
   Xoshiro128,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
 
 /** What is known of each row of a source of anchors, column by column. */

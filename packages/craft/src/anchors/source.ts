@@ -2,19 +2,21 @@ import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import {
   type Batch,
-  cameraSizes,
-  type DatasetChoice,
-  datasetFolder,
   downloadedCommit,
-  fetchDataset,
   type LeRobotDataset,
   looksLikeRepoId,
   MultiDataset,
-  openPolicyDataset,
-  type PolicyConfig,
   type SubsetIndex,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/datasets';
+import type { PolicyConfig } from '@craft-ft/policies';
 import { CraftError } from '@craft-ft/torch/errors';
+import {
+  cameraSizes,
+  type DatasetChoice,
+  datasetFolder,
+  fetchDataset,
+  openPolicyDataset,
+} from '@craft-ft/training';
 import type { RowTable } from './rows.js';
 
 /** One dataset of anchors and how often it is drawn from. */

@@ -1,4 +1,4 @@
-import type { Policy, TensorBatch } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import { CraftError, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { extractFeatures, type FeatureSpec } from '../features.js';
 import type { AnchorKind } from './config.js';

@@ -1,4 +1,4 @@
-import type { Policy, TensorBatch } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import { CraftError, scope, type Tensor } from '@craft-ft/torch';
 import { type LossOutput, reduce } from '../retention-loss.js';
 import { type RetentionTarget, type RetentionTerm, requireTarget } from './term.js';

@@ -1,4 +1,4 @@
-import type { Policy, TensorBatch } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import { CraftError, noGrad, scope, stack, type Tensor } from '@craft-ft/torch';
 import { z } from 'zod';
 import { extractFeatures, type FeatureSpec } from '../features.js';

@@ -1,11 +1,6 @@
-import {
-  inEvaluationMode,
-  type LossNumbers,
-  lossAndGradient,
-  type Policy,
-  type TensorBatch,
-} from '@craft-ft/lerobot';
+import { inEvaluationMode, type Policy, type TensorBatch } from '@craft-ft/policies';
 import { noGrad, type optim, scope, type Tensor } from '@craft-ft/torch';
+import { type LossNumbers, lossAndGradient } from '@craft-ft/training';
 import type { StartingWeights } from './starting-weights.js';
 import type { RetentionTerm } from './term.js';
 

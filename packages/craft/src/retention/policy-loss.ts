@@ -1,4 +1,4 @@
-import type { Policy, TensorBatch } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import { CraftError } from '@craft-ft/torch';
 import type { RetentionMode } from '../config.js';
 import { computeRetentionLoss, type LossOutput } from '../retention-loss.js';

@@ -1,4 +1,4 @@
-import type { Policy, TensorBatch } from '@craft-ft/lerobot';
+import type { Policy, TensorBatch } from '@craft-ft/policies';
 import {
   checkpoint,
   discardCheckpoints,

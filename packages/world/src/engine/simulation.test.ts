@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { thrown } from '../../../lerobot/test/thrown.js';
+import { thrown } from '../../../datasets/test/thrown.js';
 import { TABLETOP_XML } from '../tabletop/scene.js';
 import { RayCamera } from './camera.js';
 import { Simulation } from './simulation.js';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { VideoEncoder, type VideoEncoding } from '@craft-ft/lerobot';
+import { VideoEncoder, type VideoEncoding } from '@craft-ft/datasets';
 import { makeFolder, StagedFile } from '@craft-ft/torch';
 import type { VectorEnvironment } from '../vector-environment.js';
 

@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { VideoReader } from '@craft-ft/datasets';
 import {
   Policy,
   type PolicyOutput,
@@ -16,8 +17,7 @@ import {
   ProcessorPipeline,
   parsePolicyConfig,
   type TensorBatch,
-  VideoReader,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/policies';
 import { type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, it, vi } from 'vitest';
 import { makeEnvironment } from '../make-environment.js';

@@ -1,4 +1,4 @@
-import type { PolicyFeatures } from '@craft-ft/lerobot';
+import type { PolicyFeatures } from '@craft-ft/policies';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentSpec } from '../make-environment.js';
 import { TABLETOP_CAMERAS } from '../names.js';

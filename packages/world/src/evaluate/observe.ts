@@ -1,4 +1,4 @@
-import type { TensorBatch } from '@craft-ft/lerobot';
+import type { TensorBatch } from '@craft-ft/policies';
 import { fromTypedArray } from '@craft-ft/torch';
 import type { Observation } from '../environment.js';
 import type { EnvironmentDescription } from '../workers/host.js';

@@ -6,10 +6,10 @@ import {
   ProcessorPipeline,
   parsePolicyConfig,
   type TensorBatch,
-} from '@craft-ft/lerobot';
+} from '@craft-ft/policies';
 import { full, manualSeed, ones, type Tensor, tensor, zeros } from '@craft-ft/torch';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { smallAct } from '../../../lerobot/test/act-small.js';
+import { smallAct } from '../../../policies/test/act-small.js';
 import { RayCamera } from '../engine/camera.js';
 import { makeEnvironment } from '../make-environment.js';
 import { demonstrate } from '../record/demonstrate.js';

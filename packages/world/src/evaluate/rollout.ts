@@ -1,5 +1,5 @@
 import { setImmediate as nextTick } from 'node:timers/promises';
-import type { Policy, PolicyProcessors } from '@craft-ft/lerobot';
+import type { Policy, PolicyProcessors } from '@craft-ft/policies';
 import { scope } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Observation } from '../environment.js';

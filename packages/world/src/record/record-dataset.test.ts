@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LeRobotDataset, subsetIndex } from '@craft-ft/lerobot';
+import { LeRobotDataset, subsetIndex } from '@craft-ft/datasets';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { INSTRUCTIONS } from '../names.js';
 import { recordDataset } from './record-dataset.js';

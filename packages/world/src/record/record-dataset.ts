@@ -1,12 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
-import {
-  datasetFolder,
-  type Frame,
-  LeRobotDatasetWriter,
-  looksLikeRepoId,
-  type VideoEncoding,
-} from '@craft-ft/lerobot';
+import { type Frame, LeRobotDatasetWriter, looksLikeRepoId, type VideoEncoding } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
+import { datasetFolder } from '@craft-ft/training';
 import type { EnvironmentFeature } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
 import { SEEDS } from '../random.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { thrown } from '../../../lerobot/test/thrown.js';
+import { thrown } from '../../../datasets/test/thrown.js';
 import { makeEnvironment } from '../make-environment.js';
 import { INSTRUCTIONS, TABLETOP_TASKS } from '../names.js';
 import { TabletopEnvironment } from './environment.js';

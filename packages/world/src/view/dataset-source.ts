@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { FrameLoader, LeRobotDataset, LeRobotDatasetMetadata, subsetIndex } from '@craft-ft/lerobot';
+import { FrameLoader, LeRobotDataset, LeRobotDatasetMetadata, subsetIndex } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
 import { Simulation } from '../engine/simulation.js';
 import { INSTRUCTIONS, TABLETOP_TASKS } from '../names.js';

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Policy, PolicyProcessors, ProcessorPipeline, parsePolicyConfig } from '@craft-ft/lerobot';
+import { Policy, PolicyProcessors, ProcessorPipeline, parsePolicyConfig } from '@craft-ft/policies';
 import { type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, expect, test } from 'vitest';
 import { Simulation } from '../engine/simulation.js';

@@ -1,5 +1,5 @@
 import { anchorKindSchema, anchorSelectionSchema, poolingSchema } from '@craft-ft/craft/config';
-import { datasetConfigSchema, validateDataset } from '@craft-ft/lerobot/configs';
+import { datasetConfigSchema, validateDataset } from '@craft-ft/training/config';
 import { z } from 'zod';
 import { subcommandOf } from '../../command-of.js';
 import { StageProgress } from '../../stage-progress.js';

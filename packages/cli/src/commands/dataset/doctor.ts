@@ -1,4 +1,4 @@
-import type { Finding } from '@craft-ft/lerobot/tools';
+import type { Finding } from '@craft-ft/datasets/tools';
 import { z } from 'zod';
 import { subcommandOf } from '../../command-of.js';
 import { wrap } from '../../help.js';
@@ -38,7 +38,7 @@ export const doctor = subcommandOf({
   validate: validateSource,
   run: async (config, output) => {
     const { decodeVideo, examineDataset, exitCode, fixDataset, probeVideo } = await import(
-      '@craft-ft/lerobot/tools'
+      '@craft-ft/datasets/tools'
     );
     const root = await sourceFolder(config);
     const options = { toleranceS: config.tolerance_s, probe: config.decode ? decodeVideo : probeVideo };

@@ -1,4 +1,4 @@
-import type { Composed } from '@craft-ft/lerobot/tools';
+import type { Composed } from '@craft-ft/datasets/tools';
 import { z } from 'zod';
 import { subcommandOf } from '../../command-of.js';
 import type { Output } from '../../main.js';
@@ -26,7 +26,7 @@ export const convert = subcommandOf({
   }),
   validate: validateSource,
   run: async (config, output) => {
-    const { convertDataset } = await import('@craft-ft/lerobot/tools');
+    const { convertDataset } = await import('@craft-ft/datasets/tools');
     const options = config.episodes === null ? {} : { episodes: config.episodes };
     say(output, await convertDataset(await sourceFolder(config), config.output, options));
     return 0;
@@ -45,7 +45,7 @@ export const merge = subcommandOf({
     ...outputField,
   }),
   run: async ({ roots, output: folder }, output) => {
-    const { mergeDatasets } = await import('@craft-ft/lerobot/tools');
+    const { mergeDatasets } = await import('@craft-ft/datasets/tools');
     say(output, await mergeDatasets(roots, folder));
     return 0;
   },
@@ -66,7 +66,7 @@ export const split = subcommandOf({
   }),
   validate: validateSource,
   run: async (config, output) => {
-    const { splitDataset } = await import('@craft-ft/lerobot/tools');
+    const { splitDataset } = await import('@craft-ft/datasets/tools');
     const parts = await splitDataset(await sourceFolder(config), config.output, config.splits);
     for (const part of Object.values(parts)) say(output, part);
     return 0;
@@ -84,7 +84,7 @@ export const deleteEpisodes = subcommandOf({
   }),
   validate: validateSource,
   run: async (config, output) => {
-    const tools = await import('@craft-ft/lerobot/tools');
+    const tools = await import('@craft-ft/datasets/tools');
     say(output, await tools.deleteEpisodes(await sourceFolder(config), config.output, config.episodes));
     return 0;
   },

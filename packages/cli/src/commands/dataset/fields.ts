@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { Problem } from '@craft-ft/lerobot/configs';
+import type { Problem } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
 
@@ -45,7 +45,7 @@ export function validateSource({ root, repo_id }: Source): Problem[] {
 /** The folder of the chosen dataset. @throws CraftError `DATASET_FILE_MISSING` where a name has none */
 export async function sourceFolder({ root, repo_id }: Source): Promise<string> {
   if (root !== null) return root;
-  const { datasetFolder } = await import('@craft-ft/lerobot');
+  const { datasetFolder } = await import('@craft-ft/training');
   const folder = datasetFolder({ root: null, repo_id: repo_id!, episodes: null, exclude_episodes: null });
   if (existsSync(folder)) return folder;
   throw new CraftError(

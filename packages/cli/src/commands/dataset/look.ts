@@ -10,7 +10,7 @@ export const info = subcommandOf({
   schema: z.strictObject({ ...sourceFields, ...jsonField }),
   validate: validateSource,
   run: async (config, output) => {
-    const { summarizeDataset } = await import('@craft-ft/lerobot/tools');
+    const { summarizeDataset } = await import('@craft-ft/datasets/tools');
     const summary = await summarizeDataset(await sourceFolder(config));
     if (config.json) {
       output.out(`${JSON.stringify(summary, null, 2)}\n`);
@@ -76,8 +76,8 @@ export const stats = subcommandOf({
   ],
   run: async (config, output) => {
     const root = await sourceFolder(config);
-    const { LeRobotDatasetMetadata } = await import('@craft-ft/lerobot');
-    const { recomputeStats } = await import('@craft-ft/lerobot/tools');
+    const { LeRobotDatasetMetadata } = await import('@craft-ft/datasets');
+    const { recomputeStats } = await import('@craft-ft/datasets/tools');
     if (config.recompute) await recomputeStats(root);
     const metadata = await LeRobotDatasetMetadata.load(root);
     const all = await metadata.stats(config.episodes ?? undefined);
@@ -127,8 +127,8 @@ export const show = subcommandOf({
   ],
   run: async (config, output) => {
     const root = await sourceFolder(config);
-    const { LeRobotDatasetMetadata } = await import('@craft-ft/lerobot');
-    const tools = await import('@craft-ft/lerobot/tools');
+    const { LeRobotDatasetMetadata } = await import('@craft-ft/datasets');
+    const tools = await import('@craft-ft/datasets/tools');
     if (config.episode === null) {
       output.out(`${episodeTable(await LeRobotDatasetMetadata.load(root)).join('\n')}\n`);
       return 0;

@@ -1,5 +1,5 @@
-import type { LeRobotDatasetMetadata } from '@craft-ft/lerobot';
-import type { Curve } from '@craft-ft/lerobot/tools';
+import type { LeRobotDatasetMetadata } from '@craft-ft/datasets';
+import type { Curve } from '@craft-ft/datasets/tools';
 
 /** Aligned columns. */
 export function table(rows: readonly (readonly string[])[]): string[] {

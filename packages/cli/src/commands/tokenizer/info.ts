@@ -31,7 +31,7 @@ export const tokenizerInfo = {
 
 async function describe(name: string): Promise<Record<string, unknown>> {
   const { fetchTokenizer, FastTokenizer, TextTokenizer, tokenizerFolder, unencodable } = await import(
-    '@craft-ft/lerobot'
+    '@craft-ft/policies'
   );
   await fetchTokenizer(name);
   const folder = name.startsWith('builtin:') ? null : tokenizerFolder(name);

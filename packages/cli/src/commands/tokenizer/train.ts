@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
-import type { CompressionStats, FastTokenizer } from '@craft-ft/lerobot';
-import { normalizationModeSchema, type Problem, refuseUsedFolder } from '@craft-ft/lerobot/configs';
+import type { CompressionStats, FastTokenizer } from '@craft-ft/policies';
+import { normalizationModeSchema, type Problem } from '@craft-ft/policies/config';
+import { refuseUsedFolder } from '@craft-ft/training/config';
 import { Presets, SingleBar } from 'cli-progress';
 import { z } from 'zod';
 import { commandOf } from '../../command-of.js';
@@ -114,9 +115,8 @@ export const tokenizerTrain = {
 
 async function train(config: Config, output: Output): Promise<number> {
   const folder = outputFolder(config);
-  const { compressionStats, datasetChunks, datasetFolder, FastTokenizer, fetchDataset } = await import(
-    '@craft-ft/lerobot'
-  );
+  const { compressionStats, datasetChunks, FastTokenizer } = await import('@craft-ft/policies');
+  const { datasetFolder, fetchDataset } = await import('@craft-ft/training');
   const say = (line: string): void => (config.json ? output.err : output.out)(`${line}\n`);
   const choice = {
     repo_id: config.repo_id ?? '',

@@ -1,4 +1,4 @@
-import { ConfigError } from '@craft-ft/lerobot/configs';
+import { ConfigError } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { ViewSource } from '@craft-ft/world';
 import type { Output } from '../../main.js';
@@ -21,7 +21,7 @@ export async function openRecording(
   first: number,
   output: Output,
 ): Promise<ViewSource> {
-  const { datasetFolder, fetchDataset } = await import('@craft-ft/lerobot');
+  const { datasetFolder, fetchDataset } = await import('@craft-ft/training');
   const { datasetSource } = await import('@craft-ft/world');
   const dataset = { root, repo_id: repo_id ?? '' };
   const said = new Set<string>();

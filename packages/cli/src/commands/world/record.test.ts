@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { testFolder } from '../../../../lerobot/test/training.js';
+import { testFolder } from '../../../../training/test/training.js';
 import { craft } from '../../../test/craft.js';
 
 const folder = testFolder();

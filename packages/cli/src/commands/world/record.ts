@@ -1,4 +1,4 @@
-import { ConfigError, type Problem } from '@craft-ft/lerobot/configs';
+import { ConfigError, type Problem } from '@craft-ft/policies/config';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { commaList, unknownWords } from '../../comma-list.js';
@@ -68,7 +68,7 @@ export const recordCommand = commandOf({
   schema,
   validate,
   run: async (config, output) => {
-    const { looksLikeRepoId } = await import('@craft-ft/lerobot');
+    const { looksLikeRepoId } = await import('@craft-ft/datasets');
     // Other names could lead out of $HF_LEROBOT_HOME.
     if (config.root === null && !looksLikeRepoId(config.repo_id)) {
       const message = 'expected user/name, or --root=FOLDER too';

@@ -1,4 +1,4 @@
-import { nearest, type Problem } from '@craft-ft/lerobot/configs';
+import { nearest, type Problem } from '@craft-ft/policies/config';
 import type { ViewSource } from '@craft-ft/world';
 import { TABLETOP_TASKS, type TabletopTask } from '@craft-ft/world/names';
 import { z } from 'zod';

@@ -4,8 +4,8 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { scope } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { expectCraftError } from '../../../../lerobot/test/datasets.js';
-import { filesOf, testFolder } from '../../../../lerobot/test/training.js';
+import { expectCraftError } from '../../../../datasets/test/datasets.js';
+import { filesOf, testFolder } from '../../../../training/test/training.js';
 import { AnchorCacheDataset } from '../cache.js';
 import { importAnchorCache } from './import.js';
 

@@ -1,4 +1,4 @@
-import { Xoshiro128 } from '@craft-ft/lerobot';
+import { Xoshiro128 } from '@craft-ft/datasets';
 import { noGrad, scope, type Tensor, tensor, zerosLike } from '@craft-ft/torch';
 
 /** Rounds of k-means; assignments rarely change after ten. */

@@ -1,4 +1,4 @@
-import { Xoshiro128 } from '@craft-ft/lerobot';
+import { Xoshiro128 } from '@craft-ft/datasets';
 import { scope, setNumThreads, tensor } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
 import { type EpisodeActions, eventScores, eventSelection, gripperDims } from './events.js';

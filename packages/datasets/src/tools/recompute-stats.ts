@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { computeStats } from '../dataset/compute-stats.js';
+import { columnDType } from '../dataset/dtypes.js';
+import { type OnWarning, parseJson, parseJsonLines, readTextIfPresent } from '../dataset/files.js';
+import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { aggregateStats, type DatasetStats } from '../dataset/stats.js';
+import { nest } from '../dataset/write-episodes.js';
+import { keepOriginal, replaceFile } from './backup.js';
+import { statsJson } from './compose-metadata.js';
+import { episodesFiles } from './episode-stats.js';
+import { readEpisodes } from './read-episodes.js';
+import { readTable, type TableColumn, writeTable } from './table.js';
+
+/**
+ * Computes the statistics of every numeric feature from the data, by LeRobot's definitions, and writes them where the format
+ * keeps them; those of cameras stay. All data must be readable and right, or nothing is written. Originals are kept as `.bak`.
+ *
+ * @returns the statistics over the whole dataset, numeric features only.
+ * @throws CraftError `DATASET_…` when the data cannot be read, naming what; `DISK_FULL`, `WRITE_FAILED`.
+ */
+export async function recomputeStats(root: string, warn: OnWarning = console.warn): Promise<DatasetStats> {
+  const metadata = await LeRobotDatasetMetadata.load(root, { onWarning: warn });
+  const { features, version } = metadata;
+  const keys = Object.keys(features).filter((key) => columnDType(features[key]!.dtype) !== undefined);
+  const sets = new Map<number, DatasetStats>();
+  const sources = metadata.choose().map((episode) => ({ metadata, episode }));
+  for await (const { episode, columns, row } of readEpisodes(sources, warn)) {
+    const stats = keys.map((key) => {
+      const { data, shape, width } = columns.get(key)!;
+      const own = Float64Array.from(
+        data.subarray(row * width, (row + episode.length) * width) as ArrayLike<number>,
+        Number,
+      );
+      return [key, computeStats(own, shape, episode.length)] as const;
+    });
+    sets.set(episode.episodeIndex, Object.fromEntries(stats));
+  }
+  const total = aggregateStats([...sets.values()], root, warn);
+  if (version === '2.1') writeLines(join(metadata.root, 'meta', 'episodes_stats.jsonl'), sets);
+  else writeTotal(join(metadata.root, 'meta', 'stats.json'), total);
+  if (version === '3.0') for (const path of episodesFiles(metadata.root)) await writeEpisodes(path, sets);
+  return total;
+}
+
+function asJson(stats: DatasetStats): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(stats).map(([key, values]) => [key, statsJson(values)]));
+}
+
+/** What a file has of other features, e.g. cameras, as it is. */
+function writeTotal(path: string, stats: DatasetStats): void {
+  const text = readTextIfPresent(path);
+  let old: unknown = {};
+  try {
+    if (text !== undefined) old = parseJson(text, path);
+  } catch {
+    // Not readable: the copy keeps it.
+  }
+  replaceFile(path, JSON.stringify({ ...(old as object), ...asJson(stats) }, null, 4));
+}
+
+function writeLines(path: string, sets: ReadonlyMap<number, DatasetStats>): void {
+  const old = new Map<number, object>();
+  const text = existsSync(path) ? readTextIfPresent(path)! : '';
+  try {
+    for (const line of parseJsonLines(text, path)) {
+      const { episode_index: episode, stats } = line as { episode_index: number; stats: object };
+      old.set(episode, stats);
+    }
+  } catch {
+    // Not readable: the copy keeps it.
+  }
+  const lines = [...sets].map(([episode, stats]) =>
+    JSON.stringify({ episode_index: episode, stats: { ...old.get(episode), ...asJson(stats) } }),
+  );
+  replaceFile(path, `${lines.join('\n')}\n`);
+}
+
+/** The columns `stats/…` of v3.0's episodes table. */
+async function writeEpisodes(path: string, sets: ReadonlyMap<number, DatasetStats>): Promise<void> {
+  const table = await readTable(path);
+  const episodes = table.get('episode_index')!.values.map(Number);
+  const fresh = new Map<string, TableColumn>();
+  for (const [key, { shape }] of Object.entries(sets.get(episodes[0]!) ?? {})) {
+    const of = episodes.map((episode) => sets.get(episode)![key]!);
+    for (const name of ['min', 'max', 'mean', 'std', 'count', 'q01', 'q10', 'q50', 'q90', 'q99'] as const) {
+      const column = `stats/${key}/${name}`;
+      // LeRobot keeps the extremes of integers as integers.
+      const dtype = name === 'count' ? 'int64' : (table.get(column)?.dtype ?? 'float64');
+      const values = of.map((stats) => (name === 'count' ? [stats.count] : nest(stats[name]!, shape)));
+      fresh.set(column, { dtype, depth: name === 'count' ? 1 : shape.length, values });
+    }
+  }
+  const before = [...table].filter(([name]) => !name.startsWith('meta/'));
+  const after = [...table].filter(([name]) => name.startsWith('meta/'));
+  keepOriginal(path);
+  writeTable(path, new Map([...before, ...fresh, ...after]));
+}

@@ -1,0 +1,110 @@
+import { Xoshiro128 } from '@craft-ft/datasets';
+import { noGrad, scope, stack, type Tensor } from '@craft-ft/torch';
+import {
+  type ImageTransformRanges,
+  type ImageTransformsConfig,
+  readImageTransform,
+} from '../config/image-transforms.js';
+import { ConfigError, type Problem } from '../config/problem.js';
+import { invalid, requireImage } from './check.js';
+import { changeImage, drawChanges, drawWeighted, type ImageChange, unit } from './random-transforms.js';
+import type { ImageSize } from './resize.js';
+
+/**
+ * Random changes of camera images in training, as LeRobot's `transforms.py: ImageTransforms`: each image gets
+ * `max_num_transforms` of the configured transforms, drawn without replacement by weight, applied in their configured order (or in
+ * the order drawn, with `random_order`).
+ *
+ * As in LeRobot every camera of every sample draws for itself, and the frames of a sample's window share a draw. Unlike there, a
+ * draw depends on seed, camera and sample number alone, so that neither the number of workers nor a resumed run changes it.
+ * LeRobot 0.6.2 trains on uint8 images, which torchvision rounds after every transform; here they are float throughout.
+ *
+ * @example
+ * ```ts
+ * const transforms = new ImageTransforms(config.dataset.image_transforms, config.seed);
+ * // Samples 800 to 807 of the run, whichever frames those are.
+ * batch[camera] = transforms.apply(batch[camera], camera, [800, 801, 802, 803, 804, 805, 806, 807]);
+ * ```
+ */
+export class ImageTransforms {
+  readonly #transforms: ImageTransformRanges[] = [];
+  readonly #weights: number[] = [];
+  readonly #seed: number;
+  readonly #count: number;
+  readonly #randomOrder: boolean;
+  readonly #cameraSeeds = new Map<string, number>();
+
+  /** @throws ConfigError naming each argument that is wrong */
+  constructor(config: ImageTransformsConfig, seed: number) {
+    const problems: Problem[] = [];
+    for (const [name, entry] of Object.entries(config.tfs)) {
+      const read = readImageTransform(entry, `dataset.image_transforms.tfs.${name}`);
+      if ('problems' in read) problems.push(...read.problems);
+      else if (entry.weight > 0) {
+        this.#transforms.push(read.ranges);
+        this.#weights.push(entry.weight);
+      }
+    }
+    if (problems.length > 0) throw new ConfigError(problems);
+    this.#seed = seed;
+    this.#count = config.enable ? Math.min(this.#transforms.length, config.max_num_transforms) : 0;
+    this.#randomOrder = config.random_order;
+  }
+
+  /** Whether there is anything to apply. */
+  get enabled(): boolean {
+    return this.#count > 0;
+  }
+
+  /**
+   * What happens to one image.
+   *
+   * @param sample number of the sample in the run, counted over epochs, so that a frame changes anew each time it is seen
+   */
+  draw(camera: string, sample: number, size: ImageSize): ImageChange[] {
+    if (!this.enabled) return [];
+    const random = new Xoshiro128(this.#cameraSeed(camera), sample);
+    const chosen = drawWeighted(this.#weights, this.#count, random);
+    if (!this.#randomOrder) chosen.sort((a, b) => a - b);
+    return chosen.flatMap((index) => drawChanges(this.#transforms[index]!, random, size));
+  }
+
+  /**
+   * Changes the images of a batch, each sample by its own draw.
+   *
+   * @param images float in [0, 1], `[B, ..., C, H, W]`
+   * @param samples B sample numbers
+   * @returns a new tensor of the same shape; the input itself where transforms are off
+   * @throws CraftError `IMAGE_INVALID`
+   */
+  apply(images: Tensor, camera: string, samples: readonly number[]): Tensor {
+    if (!this.enabled) return images;
+    const caller = `image transforms of ${camera}`;
+    requireImage(images, caller);
+    if (images.ndim < 4 || images.size(0) !== samples.length) {
+      throw invalid(caller, `expected a batch of ${samples.length} images, got [${images.shape}]`);
+    }
+    const size: ImageSize = [images.size(-2), images.size(-1)];
+    return scope(() =>
+      noGrad(() =>
+        stack(
+          samples.map((sample, row) =>
+            scope(() => this.draw(camera, sample, size).reduce(changeImage, images.select(0, row))),
+          ),
+        ),
+      ),
+    );
+  }
+
+  // A seed per camera, drawn from the run's seed and a hash of the name (FNV-1a): a camera's draws do not depend on the others'.
+  #cameraSeed(camera: string): number {
+    const known = this.#cameraSeeds.get(camera);
+    if (known !== undefined) return known;
+    let hash = 0x811c9dc5;
+    for (const byte of new TextEncoder().encode(camera)) hash = Math.imul(hash ^ byte, 0x01000193);
+    // Beyond 2³², where no epoch's number is: the sampler draws its orders from the same seed.
+    const seed = unit(new Xoshiro128(this.#seed, 2 ** 32 + (hash >>> 0))) * 2 ** 53;
+    this.#cameraSeeds.set(camera, seed);
+    return seed;
+  }
+}

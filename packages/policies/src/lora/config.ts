@@ -1,0 +1,92 @@
+import { z } from 'zod';
+import type { Problem } from '../config/problem.js';
+
+/**
+ * `--peft.*`: low-rank adapters (LoRA) instead of all weights. Names and defaults are LeRobot's `PeftConfig`, of whose methods this is
+ * the one there is; `lora_dropout` and `use_rslora` are PEFT's own and additions to LeRobot's flags.
+ */
+export const peftConfigSchema = z.strictObject({
+  target_modules: z
+    .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
+    .nullable()
+    .default(null)
+    .meta({
+      description:
+        'Linear layers that get an adapter: a list of names or their endings (["q_proj", "v_proj"]), one regular expression that ' +
+        "matches whole names, or all-linear. null: the policy's default, which ACT has not.",
+      typeText: '[text, ...], regular expression, all-linear or null',
+    }),
+  full_training_modules: z
+    .array(z.string().min(1))
+    .nullable()
+    .default(null)
+    .describe('Modules (by name or ending) that are trained in full and saved beside the adapters.'),
+  method_type: z
+    .string()
+    .regex(/^lora$/i, 'expected LORA')
+    .default('LORA')
+    .meta({ description: 'Kind of adapter.', typeText: 'LORA' }),
+  init_type: z
+    .enum(['gaussian'])
+    .nullable()
+    .default(null)
+    .describe(
+      "How the adapters' first matrix starts. null: uniform, as in LoRA's reference; gaussian: deviation 1/r. The second is zero.",
+    ),
+  r: z.int().min(1).default(16).describe('Rank of the adapters: more learns more and needs more memory.'),
+  lora_alpha: z
+    .number()
+    .gt(0)
+    .nullable()
+    .default(null)
+    .describe('Strength: the update is scaled by lora_alpha / r. null: 8, as PEFT. Often r or 2 r.'),
+  lora_dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("Dropout on the adapters' inputs. Not a flag of LeRobot."),
+  use_rslora: z
+    .boolean()
+    .default(false)
+    .describe('Scale by lora_alpha / √r instead (Kalajdzievski, 2023). Not a flag of LeRobot.'),
+});
+export type PeftConfig = z.infer<typeof peftConfigSchema>;
+
+/** LeRobot refuses fields that it does not know: PEFT's own stay out where they say nothing. */
+export function peftForLeRobot(config: PeftConfig): Partial<PeftConfig> {
+  const { lora_dropout: dropout, use_rslora: stabilised, ...own } = config;
+  return {
+    ...own,
+    ...(dropout === 0 ? {} : { lora_dropout: dropout }),
+    ...(stabilised ? { use_rslora: true } : {}),
+  };
+}
+
+/** Rules between `peft` and the policy. Reads no file. */
+export function validatePeft(
+  peft: PeftConfig | null,
+  policy: { type: string; pretrained_path: string | null },
+): Problem[] {
+  if (peft === null) return [];
+  if (policy.pretrained_path === null) {
+    const message = 'adapters change a trained policy: give it with --policy.path';
+    return [{ field: 'policy.pretrained_path', found: null, message }];
+  }
+  if (peft.target_modules === null && defaultTargets(policy.type) === null) {
+    const message = `${policy.type} has no default: name the layers, such as '["linear1", "linear2"]' or all-linear`;
+    return [{ field: 'peft.target_modules', found: null, message }];
+  }
+  return [];
+}
+
+/**
+ * The layers that get an adapter unless told otherwise, as a regular expression; null where there is no good choice.
+ *
+ * LeRobot has none for pi0_fast (nor for ACT); it takes the query and value projections of the decoder there as it does for pi0.
+ */
+export function defaultTargets(policyType: string): string | null {
+  return policyType === 'pi0_fast'
+    ? String.raw`.*\.language_model\.layers\.\d+\.self_attn\.(q|v)_proj`
+    : null;
+}

@@ -1,0 +1,117 @@
+import { CraftError, nn, noGrad, type optim, type Tensor } from '@craft-ft/torch';
+import type { PolicyFeatures } from './config/features.js';
+import { inEvaluationMode } from './evaluation-mode.js';
+import type { HiddenStates } from './hidden-states.js';
+import type { TensorBatch } from './processors/step.js';
+import type { PolicyConfig } from './registry.js';
+
+/** What a policy's `forward` returns in training. */
+export interface PolicyOutput {
+  /** Scalar, to be minimised. */
+  loss: Tensor;
+  /** Its parts, for the log: scalars without a graph. */
+  metrics: Record<string, Tensor | number>;
+}
+
+/**
+ * A policy as LeRobot's `PreTrainedPolicy`: state dict names equal LeRobot's, batches hold normalised tensors by LeRobot's keys
+ * (see `PolicyProcessors`).
+ */
+export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.Module {
+  /** The configuration with its features filled in; what `config.json` holds. */
+  readonly config: C;
+
+  constructor(config: C) {
+    super();
+    this.config = config;
+  }
+
+  /**
+   * The loss of a batch of observations and actions. Call through `call`.
+   *
+   * @throws CraftError `POLICY_INPUT` for a key that is missing or of the wrong shape
+   */
+  abstract override forward(batch: TensorBatch): PolicyOutput;
+
+  /** The actions from now on, normalised: `[B, chunk, a]`. In evaluation mode and without a graph, whatever the mode before. */
+  abstract predictActionChunk(batch: TensorBatch): Tensor;
+
+  /** The next action, normalised: `[B, a]`. Keeps a queue: call `reset` at the start of an episode. */
+  abstract selectAction(observation: TensorBatch): Tensor;
+
+  /**
+   * How many of the next calls of `selectAction` hand out actions that are there already, whatever the observation shows: as long as it is
+   * not 0, pictures need not be taken. Default 0: every call looks.
+   */
+  get queuedActions(): number {
+    return 0;
+  }
+
+  /** Forgets what `selectAction` remembers of the episode. */
+  abstract reset(): void;
+
+  /** The trainable parameters, each in exactly one group; groups are LeRobot's, in its order, and may be empty. */
+  abstract parameterGroups(): optim.ParameterGroup[];
+
+  /**
+   * The backbone's hidden states on a batch of observations; actions in the batch are not looked at. The caller decides between
+   * training and evaluation mode, which is about dropout only: nothing is drawn from a posterior.
+   *
+   * @throws CraftError `POLICY_HIDDEN_STATES` where the policy has none; `POLICY_INPUT`
+   */
+  hiddenStates(_batch: TensorBatch): HiddenStates {
+    const message = `policy.type=${this.config.type} has no hidden states to compare`;
+    throw new CraftError(
+      'POLICY_HIDDEN_STATES',
+      `${message}; use another craft.retention_mode, such as loss`,
+    );
+  }
+
+  /**
+   * The actions from now on with their graph, normalised: `[B, chunk, a]`. Deterministic: no dropout, and the mean of any latent
+   * variable; the mode is restored.
+   *
+   * @throws CraftError `POLICY_NO_ACTION_GRAPH` where actions are not a differentiable function of the weights; `POLICY_INPUT`
+   */
+  actionsForDistillation(_batch: TensorBatch): Tensor {
+    const message = `policy.type=${this.config.type} chooses actions in steps that have no gradient`;
+    throw new CraftError(
+      'POLICY_NO_ACTION_GRAPH',
+      `${message}; use another craft.retention_mode, such as token_ce or loss`,
+    );
+  }
+
+  /** Runs `body` in evaluation mode without recording a graph, then restores the mode. */
+  protected evaluating<T>(body: () => T): T {
+    return inEvaluationMode(this, () => noGrad(body));
+  }
+}
+
+/**
+ * Takes a tensor out of a batch and checks its shape.
+ *
+ * @param shape without the batch dimension
+ * @throws CraftError `POLICY_INPUT` naming the key
+ */
+export function requireInput(batch: TensorBatch, key: string, shape: readonly number[]): Tensor {
+  const values = batch[key];
+  if (values === undefined) {
+    const message = `the batch has no "${key}", which the policy needs; it has ${Object.keys(batch).join(', ')}`;
+    throw new CraftError('POLICY_INPUT', message);
+  }
+  const found = values.shape;
+  if (found.length !== shape.length + 1 || shape.some((size, i) => size !== found[i + 1])) {
+    const message = `"${key}" has shape [${found.join(', ')}], the policy expects [batch, ${shape.join(', ')}]`;
+    throw new CraftError('POLICY_INPUT', message);
+  }
+  return values;
+}
+
+/** The first feature that fits, with its name; undefined where none does. */
+export function findFeature(
+  features: PolicyFeatures,
+  fits: (name: string, type: string) => boolean,
+): { name: string; shape: readonly number[] } | undefined {
+  const found = Object.entries(features).find(([name, { type }]) => fits(name, type));
+  return found === undefined ? undefined : { name: found[0], shape: found[1].shape };
+}

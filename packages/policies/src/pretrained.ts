@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isPlainObject, readJsonObject } from '@craft-ft/datasets/json';
+import { atomicWriteFile, nn, safetensors } from '@craft-ft/torch';
+import { checkpointNames, checkpointVariant } from './checkpoint-names.js';
+import { makePolicy } from './factory.js';
+import { attachedLora } from './lora/attach.js';
+import { baseFolder, holdsAdapters } from './lora/base-model.js';
+import { loadAdapters, saveAdapters } from './lora/files.js';
+import type { Policy } from './policy.js';
+import { isLegacyStat } from './processors/legacy.js';
+import type { PolicyProcessors } from './processors/pipeline.js';
+import { saveProcessors } from './processors/save.js';
+import { type PolicyConfig, portablePolicyConfig } from './registry.js';
+
+/**
+ * Writes what LeRobot's `save_pretrained` does: `config.json`, `model.safetensors` (one file, whatever its size) and both processors.
+ * A policy with LoRA adapters gets PEFT's `adapter_config.json` and `adapter_model.safetensors` instead of its weights.
+ *
+ * @param dir an existing folder
+ * @throws CraftError DISK_FULL, WRITE_FAILED
+ */
+export function savePolicy(policy: Policy, processors: PolicyProcessors, dir: string): void {
+  atomicWriteFile(join(dir, 'config.json'), JSON.stringify(portablePolicyConfig(policy.config), null, 4));
+  const lora = attachedLora(policy);
+  if (lora !== null) saveAdapters(policy, lora, dir);
+  else safetensors.saveFile(join(dir, 'model.safetensors'), policy.stateDict(), { format: 'pt' });
+  saveProcessors(processors, dir);
+}
+
+/**
+ * Builds a policy and loads its weights, tensor by tensor and converted to the policy's dtypes: beyond the policy itself it takes a
+ * few megabytes. Strict: every tensor of the model must be in the checkpoint, in its shape, and nothing else (LeRobot only logs
+ * differences, and trains on from random weights). Adapters are put on the policy they belong to, and are trainable.
+ *
+ * @param dir folder with `model.safetensors` (or its shards), or with adapters in PEFT's format
+ * @param config the policy's configuration, with overrides applied
+ * @throws CraftError STATE_DICT_MISMATCH naming the tensors and the fields of `config.json` that differ; CHECKPOINT_NOT_FOUND;
+ * LORA_BASE, LORA_UNSUPPORTED, LORA_TARGETS for adapters
+ */
+export function loadPolicy(dir: string, config: PolicyConfig): Policy {
+  const adapters = holdsAdapters(dir);
+  const policy = nn.init.withoutInit(() => makePolicy(config, { pretrained: true }));
+  loadWeights(policy, adapters ? baseFolder(dir) : dir);
+  if (adapters) loadAdapters(policy, dir);
+  return policy;
+}
+
+function loadWeights(policy: Policy, dir: string): void {
+  using file = safetensors.openCheckpoint(dir);
+  nn.loadCheckpoint(policy, file, {
+    // Checkpoints from before LeRobot 0.4 carry their statistics among the weights; the processors have read them already.
+    rename: (name) => (isLegacyStat(name) ? [] : checkpointNames(policy.config.type, name)),
+    hint: () => otherVariant(file, dir, policy.config),
+  });
+}
+
+/** Fields that decide nothing about the weights. */
+const NOT_ARCHITECTURE =
+  /^(optimizer_|scheduler_|push_to_hub|repo_id|private|tags|license|device|pretrained_|use_peft|use_amp)/;
+
+/** Why weights may not fit: the fields in which the checkpoint's own configuration, or its shapes, differ from what was asked for. */
+function otherVariant(file: safetensors.TensorSource, dir: string, config: PolicyConfig): string {
+  const path = join(dir, 'config.json');
+  const saved = existsSync(path) ? readJsonObject(path) : {};
+  const differences = Object.entries(config).flatMap(([field, value]) => {
+    const other = saved[field];
+    if (NOT_ARCHITECTURE.test(field) || other === undefined || isPlainObject(value)) return [];
+    const [there, asked] = [JSON.stringify(other), JSON.stringify(value)];
+    return there === asked ? [] : [`${field}=${there} (asked for ${asked})`];
+  });
+  if (differences.length > 0) {
+    return `; the checkpoint is of another variant, its config.json has ${differences.slice(0, 3).join(', ')}`;
+  }
+  const variant = checkpointVariant(config.type, file);
+  const asked = config.type === 'pi0_fast' ? `paligemma_variant=${config.paligemma_variant}` : variant;
+  return variant === null || variant === asked
+    ? ''
+    : `; the weights are those of ${variant}, not of ${asked}`;
+}

@@ -1,0 +1,26 @@
+import type { PlainObject } from '@craft-ft/datasets/json';
+import type { Tensor } from '@craft-ft/torch';
+
+/** Tensors by key: what a policy and its processors work on. */
+export type TensorBatch = Record<string, Tensor>;
+
+/** Texts of a batch by key, one per sample; `task` is the instruction. */
+export type Texts = Record<string, readonly string[]>;
+
+/** One stage between a dataset (or a robot) and a policy, as LeRobot's `ProcessorStep`. */
+export interface ProcessorStep {
+  /** LeRobot's name for this kind of step; part of file names. */
+  readonly registryName: string;
+  /**
+   * A new batch; `batch` itself is not changed. Untouched tensors are passed on as they are.
+   *
+   * @param texts the pipeline's own, made anew for each batch: a step may replace entries for the steps after it
+   */
+  process(batch: TensorBatch, texts: Texts): TensorBatch;
+  /** What the step's entry in the pipeline's JSON file says under `config`. */
+  config(): PlainObject;
+  /** Tensors for the step's state file; null where it has none. */
+  state(): ReadonlyMap<string, Tensor> | null;
+  /** Copies files that the step needs into a checkpoint's folder, where it has some. */
+  saveAssets?(dir: string): void;
+}

@@ -1,0 +1,80 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type DownloadModelOptions,
+  downloadTokenizer,
+  looksLikeRepoId,
+  tokenizerCacheFolder,
+} from '@craft-ft/datasets';
+import { isPlainObject, type PlainObject } from '@craft-ft/datasets/json';
+import { CraftError } from '@craft-ft/torch/errors';
+
+/** Whether a name means a tokeniser that is built in, such as `builtin:bytes`. */
+export function isBuiltin(name: string): boolean {
+  return name.startsWith('builtin:');
+}
+
+/**
+ * The folder that a tokeniser's name means: a folder with `tokenizer.json`, or where {@link fetchTokenizer} has put a repository
+ * of the Hub. Uses no network.
+ *
+ * @throws CraftError `TOKENIZER_MISSING` naming the folder and the remedy
+ */
+export function tokenizerFolder(name: string): string {
+  if (existsSync(join(name, 'tokenizer.json'))) return name;
+  if (existsSync(name)) {
+    throw new CraftError('TOKENIZER_MISSING', `${name}: has no tokenizer.json; is it a tokenizer's folder?`);
+  }
+  const cached = looksLikeRepoId(name) ? tokenizerCacheFolder(name) : null;
+  if (cached !== null && existsSync(join(cached, 'tokenizer.json'))) return cached;
+  const remedy =
+    cached === null
+      ? 'no such folder; give a folder with tokenizer.json or a name on the Hugging Face Hub'
+      : `has not been downloaded to ${cached}; call fetchTokenizer first, or give a folder with tokenizer.json`;
+  throw new CraftError('TOKENIZER_MISSING', `tokenizer ${name}: ${remedy}`);
+}
+
+/**
+ * Brings a tokeniser to this machine where its name means a repository of the Hub and its files are not here yet; built-in ones
+ * and folders need nothing. Policies and processors are built without waiting, so this comes before them.
+ *
+ * @throws CraftError as {@link downloadTokenizer}
+ */
+export async function fetchTokenizer(name: string, options: DownloadModelOptions = {}): Promise<void> {
+  if (isBuiltin(name) || existsSync(name) || !looksLikeRepoId(name)) return;
+  if (existsSync(join(tokenizerCacheFolder(name), 'tokenizer.json'))) return;
+  await downloadTokenizer(name, options);
+}
+
+/**
+ * A JSON object of a tokeniser's folder; null where the file is absent.
+ *
+ * @throws CraftError `TOKENIZER_INVALID`
+ */
+export function readTokenizerJson(folder: string, name: string): PlainObject | null {
+  const path = join(folder, name);
+  if (!existsSync(path)) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new CraftError('TOKENIZER_INVALID', `${path}: ${(cause as Error).message}`, { cause });
+  }
+  if (!isPlainObject(value)) throw new CraftError('TOKENIZER_INVALID', `${path}: expected a JSON object`);
+  return value;
+}
+
+/** Keeps what was made from a folder until its `tokenizer.json` changes: PaliGemma's takes a second to read. */
+export class FolderCache<T> {
+  readonly #made = new Map<string, { stamp: string; value: T }>();
+
+  get(folder: string, make: () => T): T {
+    const { mtimeMs, size } = statSync(join(folder, 'tokenizer.json'));
+    const stamp = `${mtimeMs}/${size}`;
+    const known = this.#made.get(folder);
+    if (known?.stamp === stamp) return known.value;
+    const value = make();
+    this.#made.set(folder, { stamp, value });
+    return value;
+  }
+}

@@ -1,0 +1,80 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { safetensors, type Tensor } from '@craft-ft/torch';
+import { readJsonObject } from '../../datasets/src/json.js';
+import { shared, sharedPath } from '../../torch/test/shared.js';
+import { type ActConfig, actConfigSchema } from '../src/act/configuration.js';
+import { ActPolicy } from '../src/act/policy.js';
+
+/** Tensor values in the clear: what comparisons need. */
+export interface Values {
+  shape: number[];
+  data: Float64Array;
+}
+
+export interface GoldenLosses {
+  total_loss: number;
+  l1_loss: number;
+  kld_loss: number;
+  eval_mode_loss: number;
+}
+
+/** One folder of golden/act. */
+export interface ActGolden {
+  config: ActConfig;
+  weights: Map<string, Tensor>;
+  batch: Record<string, Tensor>;
+  outputs: Map<string, Values>;
+  grads: Map<string, Values>;
+  expected: {
+    losses: GoldenLosses;
+    parameter_count: number;
+    global_grad_norm: number;
+    /** [name, first row, end row] */
+    gradients_zero_in_exact_arithmetic: [string, number, number][];
+  };
+}
+
+/** The folder of golden/act/NAME: the shared one, else the copy in this package, else null. */
+export function goldenActPath(name: string): string | null {
+  const own = fileURLToPath(new URL(`golden/act/${name}`, import.meta.url));
+  const path = shared === null ? own : sharedPath('golden', 'act', name);
+  return existsSync(path) ? path : null;
+}
+
+export function values(tensor: Tensor): Values {
+  return { shape: tensor.shape, data: Float64Array.from(tensor.toTypedArray() as Float32Array) };
+}
+
+export function loadActGolden(path: string): ActGolden {
+  const load = (file: string) => safetensors.loadFile(`${path}/${file}.safetensors`);
+  const inTheClear = (file: string) =>
+    new Map([...load(file)].map(([name, tensor]) => [name, values(tensor)]));
+  return {
+    config: actConfigSchema.parse(readJsonObject(`${path}/config.json`)),
+    weights: load('weights'),
+    batch: Object.fromEntries(load('batch')),
+    outputs: inTheClear('expected'),
+    grads: inTheClear('grads'),
+    expected: JSON.parse(readFileSync(`${path}/expected.json`, 'utf8')),
+  };
+}
+
+/** The policy of a golden case, its weights loaded strictly. */
+export function goldenPolicy({ config, weights }: ActGolden): ActPolicy {
+  const policy = new ActPolicy(config);
+  policy.loadStateDict(weights);
+  return policy;
+}
+
+/** Largest absolute difference, relative to the largest expected value. */
+export function relativeError(found: Values, expected: Values): number {
+  if (found.shape.join() !== expected.shape.join()) return Number.POSITIVE_INFINITY;
+  let largest = 0;
+  let difference = 0;
+  expected.data.forEach((value, i) => {
+    largest = Math.max(largest, Math.abs(value));
+    difference = Math.max(difference, Math.abs(value - found.data[i]!));
+  });
+  return difference / (largest || 1);
+}

@@ -1,0 +1,129 @@
+import type {
+  Column,
+  DatasetFeature,
+  DatasetStats,
+  FeatureStats,
+  LeRobotDatasetMetadata,
+} from '@craft-ft/datasets';
+import { computeStats, readColumns } from '@craft-ft/datasets';
+import type { FeatureSources } from '@craft-ft/policies';
+import { MODE_STATS, relativeMask } from '@craft-ft/policies';
+import type { PolicyConfig } from '@craft-ft/policies/config';
+
+/** A dataset, loaded or streamed. */
+export interface StatsSource {
+  readonly metadata: LeRobotDatasetMetadata;
+  readonly features: Readonly<Record<string, DatasetFeature>>;
+  /** Chosen episodes, in the order of the rows. */
+  readonly episodes: readonly { readonly episodeIndex: number }[];
+  /** By policy key, where they are in memory. */
+  readonly columns?: ReadonlyMap<string, Column>;
+}
+
+/** Relative actions that are looked at, at most; evenly spread over the dataset. */
+const RELATIVE_ROWS = 200_000;
+
+/**
+ * A dataset's statistics, with what the policy's normalisation needs and the dataset lacks computed from its frames: datasets from
+ * before quantiles were known (LeRobot v2.1 and older) have only mean, standard deviation, minimum and maximum. With relative actions
+ * the statistics of `action` are those of the relative chunks, which no dataset has. Cameras are left as they are.
+ *
+ * @param stats as the dataset has them
+ * @param datasets what `stats` are over: one, or the members of a mixture
+ * @returns `computed` says which features were computed, for people
+ */
+export async function policyStats(
+  policy: PolicyConfig,
+  stats: Readonly<DatasetStats>,
+  datasets: readonly StatsSource[],
+): Promise<{ stats: DatasetStats; computed: string[] }> {
+  const result = { ...stats };
+  const computed: string[] = [];
+  for (const [key, { type }] of Object.entries({ ...policy.input_features, ...policy.output_features })) {
+    const mode = policy.normalization_mapping[type] ?? 'IDENTITY';
+    if (type === 'VISUAL' || mode === 'IDENTITY') continue;
+    if (key === 'action' && policy.type === 'pi0_fast' && policy.use_relative_actions) {
+      result[key] = await relativeStats(policy, datasets);
+      computed.push('action (relative to the state)');
+      continue;
+    }
+    const known = Object.keys(stats[key] ?? {});
+    if (MODE_STATS[mode].every((name) => known.includes(name))) continue;
+    const columns = await Promise.all(datasets.map((dataset) => columnOf(dataset, key)));
+    const values = joined(columns);
+    const { shape, width } = columns[0]!;
+    result[key] = computeStats(values, shape, values.length / width);
+    computed.push(`${key} (${mode} needs ${MODE_STATS[mode].join(', ')})`);
+  }
+  return { stats: result, computed };
+}
+
+/** With the names of the action's dimensions, which tell joints that stay absolute; kept where the configuration has them. */
+export function withActionNames(policy: PolicyConfig, sources: FeatureSources): PolicyConfig {
+  if (policy.type !== 'pi0_fast' || policy.action_feature_names !== null) return policy;
+  const names = sources.action?.names;
+  // Some datasets have {"motors": [...]}.
+  const list =
+    typeof names === 'object' && names !== null && !Array.isArray(names) ? Object.values(names)[0] : names;
+  if (!Array.isArray(list) || !list.every((name) => typeof name === 'string')) return policy;
+  return { ...policy, action_feature_names: list };
+}
+
+async function columnOf(
+  { metadata, features, episodes, columns }: StatsSource,
+  key: string,
+): Promise<Column> {
+  const loaded = columns?.get(key);
+  if (loaded !== undefined) return loaded;
+  const { datasetKey } = features[key]!;
+  const chosen = episodes.map(({ episodeIndex }) => metadata.episode(episodeIndex));
+  return (await readColumns(metadata, chosen, [datasetKey])).get(datasetKey)!;
+}
+
+function joined(columns: readonly Column[]): ArrayLike<number> {
+  const length = columns.reduce((sum, { data }) => sum + data.length, 0);
+  const all = new Float64Array(length);
+  let at = 0;
+  for (const { data } of columns) for (const value of data) all[at++] = Number(value);
+  return all;
+}
+
+async function relativeStats(
+  policy: Extract<PolicyConfig, { type: 'pi0_fast' }>,
+  datasets: readonly StatsSource[],
+): Promise<FeatureStats> {
+  const chunk = policy.chunk_size;
+  const frames = datasets
+    .flatMap(({ metadata, episodes }) =>
+      episodes.map(({ episodeIndex }) => metadata.episode(episodeIndex).length),
+    )
+    .reduce((sum, length) => sum + length, 0);
+  const stride = Math.max(1, Math.ceil((frames * chunk) / RELATIVE_ROWS));
+  const values: number[] = [];
+  let shape: readonly number[] = [];
+  for (const dataset of datasets) {
+    const action = await columnOf(dataset, 'action');
+    const state = await columnOf(dataset, 'observation.state');
+    shape = action.shape;
+    const { width } = action;
+    const mask = relativeMask(width, {
+      excludeJoints: policy.relative_exclude_joints,
+      actionNames: policy.action_feature_names,
+    });
+    let start = 0;
+    for (const { episodeIndex } of dataset.episodes) {
+      const { length } = dataset.metadata.episode(episodeIndex);
+      for (let t = 0; t < length; t += stride) {
+        for (let row = start + t; row < start + Math.min(t + chunk, length); row++) {
+          for (let d = 0; d < width; d++) {
+            const from = Number(state.data[(start + t) * state.width + d] ?? 0);
+            values.push(Number(action.data[row * width + d]) - mask[d]! * from);
+          }
+        }
+      }
+      start += length;
+    }
+  }
+  const width = shape.reduce((product, size) => product * size, 1);
+  return computeStats(values, shape, values.length / width);
+}
