@@ -12,6 +12,8 @@ import {
 } from '@craft-ft/craft';
 import * as torch from '@craft-ft/torch';
 
+torch.configureRuntime();
+
 // Two gradients that conflict: a step against the task's raises the retention loss.
 const task = [torch.tensor([1, 1])];
 const retain = [torch.tensor([-2, 0])];

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as torch from '@craft-ft/torch';
 
+torch.configureRuntime();
+
 const { nn, optim } = torch;
 
 // Operators are ATen's, in camelCase; keyword-only arguments go into an object at the end.

@@ -17,6 +17,8 @@ import {
   trainConfigSpec,
 } from '@craft-ft/training';
 
+torch.configureRuntime();
+
 // Tensors this small are faster on one thread.
 torch.setNumThreads(1);
 const STEPS = 300;

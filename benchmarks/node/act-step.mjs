@@ -4,6 +4,8 @@ import * as torch from '../../packages/torch/dist/index.js';
 import * as training from '../../packages/training/dist/index.js';
 import { median, status } from '../lib/measure.mjs';
 
+torch.configureRuntime();
+
 const STEPS = Number(process.argv[2]);
 const [BATCH, DIM] = [8, 26];
 

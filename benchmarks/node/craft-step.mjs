@@ -7,6 +7,8 @@ import * as training from '../../packages/training/dist/index.js';
 import { cpuMs, median, status } from '../lib/measure.mjs';
 import { loadMini } from '../lib/pi0-fast.mjs';
 
+torch.configureRuntime();
+
 const [type, kind, count, folder] = process.argv.slice(2);
 const STEPS = Number(count);
 

@@ -5,6 +5,8 @@ import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
 import { status } from '../lib/measure.mjs';
 
+torch.configureRuntime();
+
 const [what, file, dtype] = process.argv.slice(2);
 const MB = 2 ** 20;
 const SIZES = {

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import * as torch from '../../packages/torch/dist/index.js';
 import * as training from '../../packages/training/dist/index.js';
 
+torch.configureRuntime();
+
 const [workers, root, episodes, steps] = [
   Number(process.argv[2]),
   process.argv[3],

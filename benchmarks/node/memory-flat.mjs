@@ -2,6 +2,8 @@
 import * as torch from '../../packages/torch/dist/index.js';
 import { status } from '../lib/measure.mjs';
 
+torch.configureRuntime();
+
 const STEPS = Number(process.argv[2]);
 const [BATCH, LENGTH, DIM, HEADS, LAYERS, CLASSES] = [16, 64, 128, 4, 2, 32];
 const { nn, optim } = torch;

@@ -1,6 +1,8 @@
 // One side of op-overhead: microseconds per call, the best of several repetitions.
 import * as torch from '../../packages/torch/dist/index.js';
 
+torch.configureRuntime();
+
 const CALLS = 20000;
 const PER_SCOPE = 10; // as many as a small module's forward pass makes
 const REPETITIONS = 15;

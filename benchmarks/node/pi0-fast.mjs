@@ -7,6 +7,8 @@ import * as training from '../../packages/training/dist/index.js';
 import { cpuMs, median, status } from '../lib/measure.mjs';
 import { inputsPath, loadMini, miniConfig, weightsPath } from '../lib/pi0-fast.mjs';
 
+torch.configureRuntime();
+
 const [what, folder, steps, tokens] = process.argv.slice(2);
 const [BATCH, SIDE, LANGUAGE, ACTIONS, VOCABULARY] = [4, 112, 96, 64, 2048];
 

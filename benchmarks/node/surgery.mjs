@@ -3,6 +3,8 @@ import * as craft from '../../packages/craft/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
 import { median, status } from '../lib/measure.mjs';
 
+torch.configureRuntime();
+
 const STEPS = Number(process.argv[2]);
 const shapes = JSON.parse(process.argv[3]);
 const { optim, nn } = torch;

@@ -1,5 +1,5 @@
 import { ConfigError, nearest } from '@craft-ft/policies/config';
-import { CraftError } from '@craft-ft/torch/errors';
+import { CraftError, configureRuntime } from '@craft-ft/torch';
 import { UsageError } from './usage.js';
 import { packageVersion } from './version.js';
 
@@ -83,6 +83,7 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
  * @param argv words after `craft`.
  */
 export async function main(argv: readonly string[], output: Output = standardOutput()): Promise<number> {
+  configureRuntime();
   try {
     return await dispatch(argv, output);
   } catch (error) {

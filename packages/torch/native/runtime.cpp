@@ -9,7 +9,14 @@
 #endif
 #include <torch/version.h>
 
+#include <climits>
 #include <cstdlib>
+#include <mutex>
+
+// Known once a header of the C library was read.
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "napi.h"
 
@@ -57,6 +64,29 @@ CRAFT_FUNCTION(setRngState) {
   at::Generator generator = generatorArg(args, 0);
   std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_state(tensorArg(args, 1));
+  return nullptr;
+}
+
+// Every training step frees what the next one allocates again. By default glibc gives freed memory back to the system, and the
+// next step pays for each of its pages anew. Whoever has set glibc's own variables has decided otherwise.
+static void keepFreedMemory() {
+#ifdef __GLIBC__
+  for (const char* name : {"GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"})
+    if (std::getenv(name) != nullptr) return;
+  // Older glibc take at most 32 MiB.
+  if (mallopt(M_MMAP_THRESHOLD, 1 << 30) == 0) mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
+
+// configure(threads | null): what suits a training program, once per process: the first call decides, whichever thread makes it
+CRAFT_FUNCTION(configure) {
+  const int threads = args.has(0) ? static_cast<int>(toInt(args.env, args[0])) : 0;
+  static std::once_flag first;
+  std::call_once(first, [threads] {
+    keepFreedMemory();
+    if (threads > 0) at::set_num_threads(threads);
+  });
   return nullptr;
 }
 
@@ -120,6 +150,7 @@ void registerRuntime(napi_env env, napi_value exports) {
   exportFunction(env, exports, "releaseGenerator", releaseGenerator);
   exportFunction(env, exports, "rngState", rngState);
   exportFunction(env, exports, "setRngState", setRngState);
+  exportFunction(env, exports, "configure", configure);
   exportFunction(env, exports, "numThreads", numThreads);
   exportFunction(env, exports, "setNumThreads", setNumThreads);
   exportFunction(env, exports, "leaveRealTime", leaveRealTime);

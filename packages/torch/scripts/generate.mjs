@@ -308,8 +308,8 @@ writeFileSync(
   here('../src/generated/ops.ts'),
   `${header}import type { DType } from '../dtype.js';
 import { dtypeCode } from '../dtype.js';
-import { native } from '../native.js';
-import { handles, hasKey, isScalar, operator, optionalHandles, type Scalar } from '../operator.js';
+import { native, operator } from '../native.js';
+import { handles, hasKey, isScalar, optionalHandles, type Scalar } from '../operator.js';
 import type { Generator } from '../random.js';
 import { Tensor, wrap, wrapAll } from '../tensor.js';
 

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { craftError } from '../test/craft-error.js';
 import * as torch from './index.js';
-import { native } from './native.js';
-import { operator } from './operator.js';
+import { native, operator } from './native.js';
 
 const x = torch.ones([2, 3]);
 

@@ -3,7 +3,6 @@
  * libtorch for TypeScript: tensors, autograd, nn, optim and safetensors over libtorch's own dispatcher.
  */
 import './generated/methods.js';
-import './runtime.js';
 
 export * from './atomic.js';
 export { type BackwardOptions, backward, enableGrad, grad, isGradEnabled, noGrad } from './autograd.js';

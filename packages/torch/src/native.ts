@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { CraftError, TensorDisposedError, TorchError } from './errors.js';
 
 /** A tensor as the addon knows it: an index into its slot table. */
@@ -62,6 +63,7 @@ export interface Native {
   releaseGenerator(generator: number): void;
   rngState(generator: number | string): Handle;
   setRngState(generator: number | string, state: Handle): void;
+  configure(threads: number | null): void;
   numThreads(): number;
   setNumThreads(count: number): void;
   leaveRealTime(): void;
@@ -78,16 +80,41 @@ export interface Native {
 export const addonPath: string =
   process.env.CRAFT_TORCH_ADDON ?? fileURLToPath(new URL('../build/torch.node', import.meta.url));
 
-// libgomp's threads spin for a long while before they sleep, which is ruinous as soon as another program wants the processor too.
-// It reads this when libtorch is loaded, below.
-if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '20000';
+/** What `configureRuntime` decided, for whichever thread loads libtorch first; worker threads inherit it. */
+export interface RuntimeSettings {
+  /** Threads of one operator; null leaves libtorch's own choice. */
+  threads: number | null;
+}
 
-function load(): Native {
+const SETTINGS = '@craft-ft/torch';
+let loaded = false;
+const operators = new Map<string, [number: number, name: string, overload: string]>();
+
+/**
+ * The addon. It is loaded, and libtorch with it, when the first of its functions is asked for: the prototype is a proxy that loads
+ * the addon and copies its functions here, so that every later call finds them as ordinary properties.
+ *
+ * @throws CraftError ADDON_MISSING, ADDON_UNLOADABLE at the first use
+ */
+export const native: Native = Object.create(
+  new Proxy(
+    {},
+    {
+      get(_, name) {
+        if (loaded || typeof name !== 'string') return undefined;
+        load();
+        return native[name as keyof Native];
+      },
+    },
+  ),
+);
+
+function load(): void {
   if (!existsSync(addonPath)) {
     throw new CraftError('ADDON_MISSING', `${addonPath} does not exist: run \`npm run setup\` to build it`);
   }
   try {
-    return createRequire(import.meta.url)(addonPath) as Native;
+    Object.assign(native, createRequire(import.meta.url)(addonPath));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CraftError(
@@ -96,7 +123,27 @@ function load(): Native {
       { cause },
     );
   }
+  loaded = true;
+  native.setErrorClasses(TorchError, TensorDisposedError);
+  const settings = getEnvironmentData(SETTINGS) as unknown as RuntimeSettings | undefined;
+  if (settings !== undefined) native.configure(settings.threads);
+  for (const [number, name, overload] of operators.values()) {
+    if (native.declareOp(name, overload) !== number) throw new Error(`internal: ${name} got another number`);
+  }
 }
 
-export const native: Native = load();
-native.setErrorClasses(TorchError, TensorDisposedError);
+/** The addon's number for an operator, known before the addon is loaded. One that this libtorch lacks gets a number too, and throws when called. */
+export function operator(name: string, overload: string): number {
+  if (loaded) return native.declareOp(name, overload);
+  const key = `${name}.${overload}`;
+  const known = operators.get(key);
+  if (known !== undefined) return known[0];
+  operators.set(key, [operators.size, name, overload]);
+  return operators.size - 1;
+}
+
+/** Applies settings to this process, now or as soon as a thread loads the addon. */
+export function applySettings(settings: RuntimeSettings): void {
+  setEnvironmentData(SETTINGS, settings as never);
+  if (loaded) native.configure(settings.threads);
+}

@@ -4,15 +4,17 @@ import type { Tensor } from './tensor.js';
 /** What libtorch calls a Scalar. Whole numbers act as integers, so that integer tensors stay integer; others as doubles. */
 export type Scalar = number | boolean | bigint;
 
-/** The addon's number for an operator. One that this libtorch lacks gets a number too, and throws when called. */
-export function operator(name: string, overload: string): number {
-  return native.declareOp(name, overload);
-}
+const known = new Map<string, boolean>();
 
-/** Whether this libtorch has an operator, by its ATen name (`scaled_dot_product_attention`, `add.Tensor`). */
+/** Whether this libtorch has an operator, by its ATen name (`scaled_dot_product_attention`, `add.Tensor`). Loads libtorch. */
 export function hasOperator(name: string): boolean {
-  const [base, overload = ''] = name.split('.');
-  return native.findOp(base.includes('::') ? base : `aten::${base}`, overload) >= 0;
+  let found = known.get(name);
+  if (found === undefined) {
+    const [base, overload = ''] = name.split('.');
+    found = native.findOp(base.includes('::') ? base : `aten::${base}`, overload) >= 0;
+    known.set(name, found);
+  }
+  return found;
 }
 
 export function isScalar(value: unknown): value is Scalar {

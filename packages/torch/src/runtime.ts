@@ -1,12 +1,65 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { isMainThread } from 'node:worker_threads';
-import { native } from './native.js';
+import { applySettings, native } from './native.js';
 
-// Debian's libtorch starts with one thread; PyTorch from pip starts with one per core. OMP_NUM_THREADS has the last word.
-// Workers take over what the main thread has set.
-if (isMainThread && process.env.OMP_NUM_THREADS === undefined) native.setNumThreads(availableParallelism());
+/**
+ * Settings that suit a program whose business is training; a library that merely imports this package gets none of them. Loads
+ * nothing: they take effect when libtorch is loaded, at the first use of a tensor. Call it once, at the start of the main thread;
+ * worker threads inherit it.
+ *
+ * - Threads of one operator: as many as there are physical cores (`OMP_NUM_THREADS` has the last word).
+ * - Idle OpenMP threads sleep soon instead of spinning (`OMP_WAIT_POLICY` and `GOMP_SPINCOUNT` have the last word). This only works
+ *   before libtorch is loaded.
+ * - Freed memory stays with the process, because every training step allocates again what the last one freed (glibc's own
+ *   `GLIBC_TUNABLES`, `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` have the last word).
+ *
+ * @example
+ * ```ts
+ * import * as torch from '@craft-ft/torch';
+ * torch.configureRuntime();
+ * ```
+ */
+export function configureRuntime(): void {
+  const { env } = process;
+  // libgomp reads this when it is loaded. Its threads spin for long by default, which is ruinous as soon as another program wants
+  // the processor too.
+  if (env.OMP_WAIT_POLICY === undefined) env.GOMP_SPINCOUNT ??= '20000';
+  applySettings({ threads: env.OMP_NUM_THREADS === undefined ? physicalCores() : null });
+}
 
-/** Threads that one operator may use. Default: one per core, or `OMP_NUM_THREADS`. */
+/**
+ * Physical cores that this process may use: two hyperthreads share the units that matrix products need, so a second thread there
+ * only adds waiting. Where the system does not tell (anything but Linux), its logical processors.
+ *
+ * @param system where Linux describes processors; for tests
+ */
+export function physicalCores(
+  system = { topology: '/sys/devices/system/cpu', status: '/proc/self/status' },
+): number {
+  const logical = availableParallelism();
+  try {
+    const [, allowed] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(system.status, 'utf8')) ?? [];
+    const cores = new Set<string>();
+    for (const cpu of readdirSync(system.topology)) {
+      const [, number] = /^cpu(\d+)$/.exec(cpu) ?? [];
+      if (number === undefined || allowed === undefined || !inList(Number(number), allowed)) continue;
+      cores.add(readFileSync(`${system.topology}/${cpu}/topology/thread_siblings_list`, 'utf8'));
+    }
+    return cores.size === 0 ? logical : Math.min(cores.size, logical);
+  } catch {
+    return logical;
+  }
+}
+
+// Linux's notation for sets of processors: `0-3,8`.
+function inList(cpu: number, list: string): boolean {
+  return list.split(',').some((range) => {
+    const [first, last = first] = range.split('-').map(Number);
+    return cpu >= first && cpu <= last;
+  });
+}
+
+/** Threads that one operator may use. libtorch's own choice unless `configureRuntime` or `setNumThreads` was called. */
 export function getNumThreads(): number {
   return native.numThreads();
 }

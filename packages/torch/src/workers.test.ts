@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { setEnvironmentData, Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import * as torch from './index.js';
 
 const script = new URL('../test/worker.mjs', import.meta.url);
 const built = existsSync(fileURLToPath(new URL('../dist/index.js', import.meta.url)));
 
-type Report = { fitted: number; leaked: number; error: string };
+type Report = { fitted: number; leaked: number; error: string; threads: number };
 
 /** A worker that has started, and the message it ends with. */
 async function start(workerData: { rounds?: number; slope: number; endless?: boolean }) {
@@ -39,6 +39,15 @@ function train(steps: number): number {
 }
 
 describe.skipIf(!built)('worker threads (with the built package)', () => {
+  it('take over the settings of the main thread, also where they load libtorch first', async () => {
+    setEnvironmentData('@craft-ft/torch', { threads: 3 } as never);
+    const { worker, report } = await start({ rounds: 1, slope: 2 });
+    expect((await report).threads).toBe(3);
+    await worker.terminate();
+    expect(torch.getNumThreads()).toBe(3);
+    torch.setNumThreads(1);
+  });
+
   it('two train at once while the main thread does, each with tables of its own', async () => {
     const threads = torch.getNumThreads();
     const workers = await Promise.all([2, 3].map((slope) => start({ rounds: 400, slope })));

@@ -23,4 +23,9 @@ const error = (() => {
     return caught.code;
   }
 })();
-parentPort.postMessage({ fitted: w.item(), leaked: torch.memory().tensors - before, error });
+parentPort.postMessage({
+  fitted: w.item(),
+  leaked: torch.memory().tensors - before,
+  error,
+  threads: torch.getNumThreads(),
+});

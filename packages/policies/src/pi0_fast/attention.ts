@@ -1,6 +1,6 @@
 import { baddbmm, type DType, hasOperator, nn, type Tensor, zeros } from '@craft-ft/torch';
 
-const fused = hasOperator('scaled_dot_product_attention');
+const fused = () => hasOperator('scaled_dot_product_attention');
 
 /**
  * Added to the score of a pair that must not attend, as openpi's. Finite: a row that may attend to nothing (padding, an absent
@@ -20,7 +20,7 @@ export function attentionBias(allowed: Tensor, group: number, dtype: DType): Att
     allowed.logicalNot(),
     BLOCKED,
   );
-  return fused ? bias.unsqueeze(1) : bias.repeatInterleave(group, 1);
+  return fused() ? bias.unsqueeze(1) : bias.repeatInterleave(group, 1);
 }
 
 /**
@@ -33,7 +33,7 @@ export function attentionBias(allowed: Tensor, group: number, dtype: DType): Att
  * @returns `[B, L, H·D]`
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, bias: AttentionBias): Tensor {
-  return fused ? fusedAttention(q, k, v, bias) : composedAttention(q, k, v, bias);
+  return fused() ? fusedAttention(q, k, v, bias) : composedAttention(q, k, v, bias);
 }
 
 function fusedAttention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): Tensor {

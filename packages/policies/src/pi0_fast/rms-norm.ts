@@ -1,6 +1,6 @@
 import { hasOperator, nn, rmsNorm, type Tensor, zeros } from '@craft-ft/torch';
 
-const fused = hasOperator('rms_norm');
+const fused = () => hasOperator('rms_norm');
 
 /** Gemma's norm: x / √(mean(x²) + eps) · (1 + weight), computed in float32, returned in the input's dtype. */
 export class RmsNorm extends nn.Module {
@@ -23,7 +23,7 @@ export class RmsNorm extends nn.Module {
 
   private normalise(x: Tensor): Tensor {
     const scale = this.weight.add(1);
-    if (fused) return rmsNorm(x, [this.weight.numel], scale, this.eps);
+    if (fused()) return rmsNorm(x, [this.weight.numel], scale, this.eps);
     return x.mul(x.square().mean([-1], true).add(this.eps).rsqrt()).mul(scale);
   }
 }

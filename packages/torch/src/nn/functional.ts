@@ -31,8 +31,6 @@ export function crossEntropy(
   return ops.crossEntropyLoss(input, target, weight, REDUCTIONS[reduction], ignoreIndex, labelSmoothing);
 }
 
-const fused = hasOperator('scaled_dot_product_attention');
-
 /**
  * softmax(q·kᵀ / √E + mask)·v over `[..., L, E]`, `[..., S, E]`, `[..., S, Ev]`, by libtorch's fused operator where it has one
  * (2.0 and later), else composed.
@@ -54,7 +52,7 @@ export function scaledDotProductAttention(
       'scaledDotProductAttention: isCausal and attnMask exclude each other',
     );
   }
-  if (fused && scale === undefined) {
+  if (scale === undefined && hasOperator('scaled_dot_product_attention')) {
     return ops.scaledDotProductAttention(query, key, value, attnMask, dropoutP, isCausal);
   }
   return composedAttention(query, key, value, attnMask, dropoutP, isCausal, scale);

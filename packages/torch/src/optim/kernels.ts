@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CraftError } from '../errors.js';
-import { addonPath, native } from '../native.js';
-import { operator } from '../operator.js';
+import { addonPath, native, operator } from '../native.js';
 import { type Tensor, wrap } from '../tensor.js';
 import type { FlatSegment } from './flat-parameters.js';
 import type { Run } from './sweep.js';
