@@ -11,6 +11,20 @@ export interface PolicyOutput {
   loss: Tensor;
   /** Its parts, for the log: scalars without a graph. */
   metrics: Record<string, Tensor | number>;
+  /**
+   * Number of elements that `loss` and the metrics are means over: unpadded steps, valid tokens. A scalar tensor where the number is on
+   * the device. Default: the samples of the batch. {@link LossMean} weights batches by it.
+   */
+  count?: Tensor | number;
+  /** Where a loss adds up means over different elements: `loss` is Σ weight · metric over these metrics, each with a count of its own. */
+  parts?: Record<string, LossPart>;
+}
+
+/** A metric that is a term of the loss. */
+export interface LossPart {
+  weight: number;
+  /** Number of elements that the metric is a mean over. */
+  count: Tensor | number;
 }
 
 /**

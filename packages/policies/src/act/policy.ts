@@ -44,11 +44,16 @@ export class ActPolicy extends Policy<ActConfig> {
     const padded = requireInput(batch, `${name}_is_pad`, [chunk]);
     const { actions, posterior } = this.model.call(batch);
     const l1 = maskedL1(actions, target, padded);
-    if (posterior === null) return { loss: l1, metrics: { l1_loss: l1.detach() } };
+    const count = padded.logicalNot().sum();
+    if (posterior === null) return { loss: l1, metrics: { l1_loss: l1.detach() }, count };
     const kld = klDivergence(posterior);
+    const { kl_weight: weight } = this.config;
     return {
-      loss: l1.add(kld.mul(this.config.kl_weight)),
+      loss: l1.add(kld.mul(weight)),
       metrics: { l1_loss: l1.detach(), kld_loss: kld.detach() },
+      count,
+      // The L1 error is a mean over unpadded steps, the divergence one over samples.
+      parts: { l1_loss: { weight: 1, count }, kld_loss: { weight, count: padded.size(0) } },
     };
   }
 

@@ -7,6 +7,8 @@ export interface TokenLoss {
   loss: Tensor;
   /** Share of targets that are the most likely token, without a graph; 0 where there are none. */
   accuracy: Tensor;
+  /** Number of targets. */
+  count: number;
 }
 
 /**
@@ -24,5 +26,5 @@ export function actionTokenLoss(model: Pi0FastModel, encoded: Encoded, actions: 
   const number = Math.max(1, counted.numel);
   const loss = nn.functional.crossEntropy(logits, targets, { reduction: 'sum' }).div(number);
   const accuracy = logits.detach().argmax(-1).eq(targets).sum().to('float32').div(number);
-  return { loss, accuracy };
+  return { loss, accuracy, count: counted.numel };
 }

@@ -63,8 +63,8 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   override forward(batch: TensorBatch): PolicyOutput {
     const actions = this.tokens(batch, ACTION, this.config.max_action_tokens);
     const encoded = this.model.call(this.prefix(batch), actions);
-    const { loss, accuracy } = actionTokenLoss(this.model, encoded, actions);
-    return { loss, metrics: { ce_loss: loss.detach(), token_accuracy: accuracy } };
+    const { loss, accuracy, count } = actionTokenLoss(this.model, encoded, actions);
+    return { loss, metrics: { ce_loss: loss.detach(), token_accuracy: accuracy }, count };
   }
 
   /**

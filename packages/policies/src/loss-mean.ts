@@ -1,0 +1,77 @@
+import type { Tensor } from '@craft-ft/torch';
+import type { PolicyOutput } from './policy.js';
+
+interface Sum {
+  /** Σ mean · count */
+  total: number;
+  count: number;
+}
+
+/**
+ * The mean of a loss and its metrics over several batches, as one batch of all their samples would give it: sums over the elements that
+ * each is a mean over, divided by their number. A mean of batch means would give the few valid steps of a short batch the weight of many.
+ *
+ * @example
+ * ```ts
+ * const mean = new LossMean();
+ * for (const batch of batches) mean.add(policy.call(batch), batchSize);
+ * mean.loss;
+ * ```
+ */
+export class LossMean {
+  readonly #loss: Sum = { total: 0, count: 0 };
+  readonly #metrics = new Map<string, Sum>();
+  #weights: Record<string, number> | null = null;
+
+  /**
+   * Adds a batch; reads its numbers from the device.
+   *
+   * @param samples of the batch: the weight of an output without a `count`
+   */
+  add({ loss, metrics, count, parts }: PolicyOutput, samples: number): void {
+    const counted = numberOf(count ?? samples);
+    add(this.#loss, numberOf(loss), counted);
+    for (const [name, value] of Object.entries(metrics)) {
+      const sum = this.#metrics.get(name) ?? { total: 0, count: 0 };
+      this.#metrics.set(name, sum);
+      add(sum, numberOf(value), parts?.[name] === undefined ? counted : numberOf(parts[name].count));
+    }
+    if (parts !== undefined)
+      this.#weights = Object.fromEntries(Object.entries(parts).map(([name, { weight }]) => [name, weight]));
+  }
+
+  /** Mean loss; 0 where nothing was counted. */
+  get loss(): number {
+    if (this.#weights === null) return meanOf(this.#loss);
+    const { metrics } = this;
+    return Object.entries(this.#weights).reduce(
+      (sum, [name, weight]) => sum + weight * (metrics[name] ?? 0),
+      0,
+    );
+  }
+
+  /** Mean of each metric over the batches that reported it. */
+  get metrics(): Record<string, number> {
+    return Object.fromEntries([...this.#metrics].map(([name, sum]) => [name, meanOf(sum)]));
+  }
+
+  /** Elements that the loss is a mean over. */
+  get count(): number {
+    return this.#loss.count;
+  }
+}
+
+// A batch without valid elements may report 0 / 0.
+function add(sum: Sum, mean: number, count: number): void {
+  if (count === 0) return;
+  sum.total += mean * count;
+  sum.count += count;
+}
+
+function meanOf({ total, count }: Sum): number {
+  return count === 0 ? 0 : total / count;
+}
+
+function numberOf(value: Tensor | number): number {
+  return typeof value === 'number' ? value : Number(value.item());
+}
