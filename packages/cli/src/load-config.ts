@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import {
   findPolicyDir,
   getPath,
@@ -8,7 +8,7 @@ import {
   readJsonObject,
 } from '@craft-ft/datasets/json';
 import { ConfigError, type Problem, withOwnTokenizer } from '@craft-ft/policies/config';
-import { CraftError } from '@craft-ft/torch/errors';
+import { CraftError, recoverFolders } from '@craft-ft/torch';
 import { resolveTrainConfig } from '@craft-ft/training/config';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
@@ -88,6 +88,7 @@ function configFile(flags: Flag[]): string | null {
   const resuming = flags.some(({ name, text }) => name === 'resume' && (text === null || readBoolean(text)));
   const path = special(flags, 'config_path') ?? (resuming ? output : null);
   if (path === null) return null;
+  if (resuming) recoverCheckpoints(path);
   if (!existsSync(path)) throw new CraftError('CONFIG_UNREADABLE', `${path}: no such file or folder`);
   if (!statSync(path).isDirectory()) return path;
   const files = PLACES.map((place) => join(path, place, 'train_config.json'));
@@ -97,6 +98,14 @@ function configFile(flags: Flag[]): string | null {
     throw new CraftError('CONFIG_UNREADABLE', message);
   }
   return found;
+}
+
+// A process that was killed while it replaced a checkpoint may have left `last` pointing nowhere. `path` is the run or lies in it.
+function recoverCheckpoints(path: string): void {
+  recoverFolders(join(path, 'checkpoints'));
+  for (let folder = resolve(path); folder !== dirname(folder); folder = dirname(folder)) {
+    if (basename(folder) === 'checkpoints') recoverFolders(folder);
+  }
 }
 
 /** Reads a configuration file; `checkpoint` is its checkpoint folder if it lies in one. */

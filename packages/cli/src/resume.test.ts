@@ -130,6 +130,17 @@ describe('what may change on resume', () => {
     expect(await train(args)).toMatchObject({ code: 0 });
   });
 
+  test('where a crash cut the replacement of the last checkpoint short', async () => {
+    const copy = join(testFolder(), 'run');
+    cpSync(run, copy, { recursive: true, verbatimSymlinks: true });
+    renameSync(checkpoint(copy, 4), join(copy, 'checkpoints/.000004.swap-new'));
+    expect(await train(['--resume', copy])).toMatchObject({
+      code: 0,
+      err: expect.stringContaining('step 4'),
+    });
+    expect(existsSync(checkpoint(copy, 4))).toBe(true);
+  });
+
   test('free: without a word', async () => {
     const ran = await resume('--steps=4', '--log_freq=1', '--save_freq=1', '--job_name=other');
     expect(ran.code).toBe(0);

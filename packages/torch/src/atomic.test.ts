@@ -1,28 +1,61 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { craftError } from '../test/craft-error.js';
 import { temporaryFolder } from '../test/safetensors.js';
-import { atomicWrite, atomicWriteFile, StagedFile, writeFully } from './atomic.js';
+import {
+  atomicSymlink,
+  atomicWrite,
+  atomicWriteFile,
+  placeFolder,
+  recoverFolder,
+  recoverFolders,
+  replaceFolder,
+  StagedFile,
+  writeFully,
+} from './atomic.js';
 import { writeSafetensors } from './safetensors/write.js';
 
 /** How the file system behaves: bytes taken per call, and the call at which it fails. */
 const disk = vi.hoisted(() => ({
   perCall: Number.POSITIVE_INFINITY,
   fail: undefined as { call: string; code: string; after: number } | undefined,
+  /** Renames and removals of folders until the process dies: from then on nothing reaches the disk. */
+  lifetime: Number.POSITIVE_INFINITY,
 }));
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
   const failing = (call: string) => {
     if (disk.fail?.call !== call || disk.fail.after-- > 0) return;
-    throw Object.assign(new Error(`${disk.fail.code}: from the test`), {
-      code: disk.fail.code,
-      syscall: call,
-    });
+    const { code } = disk.fail;
+    disk.fail = undefined;
+    throw Object.assign(new Error(`${code}: from the test`), { code, syscall: call });
+  };
+  const dies = () => {
+    if (disk.lifetime-- <= 0) throw new Error('dead');
   };
   return {
     ...fs,
+    rmSync: (path: string, options: object) => {
+      if (fs.existsSync(path) && fs.statSync(path).isDirectory()) {
+        dies();
+        // Death may come between two of its files.
+        const [first] = fs.readdirSync(path);
+        if (first !== undefined) fs.rmSync(`${path}/${first}`, { recursive: true });
+        dies();
+      }
+      fs.rmSync(path, options);
+    },
     writeSync: (fd: number, bytes: Uint8Array, offset: number, length: number) => {
       failing('write');
       return fs.writeSync(fd, bytes, offset, Math.min(length, disk.perCall));
@@ -33,6 +66,7 @@ vi.mock('node:fs', async (original) => {
     },
     renameSync: (from: string, to: string) => {
       failing('rename');
+      dies();
       fs.renameSync(from, to);
     },
   };
@@ -46,6 +80,7 @@ let path = '';
 beforeEach(() => {
   disk.perCall = Number.POSITIVE_INFINITY;
   disk.fail = undefined;
+  disk.lifetime = Number.POSITIVE_INFINITY;
   folder = join(root, String(count++));
   path = join(folder, 'config.json');
   mkdirSync(folder);
@@ -134,6 +169,102 @@ describe('StagedFile', () => {
     const write = () => new StagedFile(path).write((fd) => writeFully(fd, bytes));
     expect(craftError(write).code).toBe('DISK_FULL');
     expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('folders', () => {
+  const make = (name: string, content: string) => {
+    mkdirSync(join(folder, name), { recursive: true });
+    for (const file of ['a', 'b', 'c']) writeFileSync(join(folder, name, file), content);
+    return join(folder, name);
+  };
+  /** What all three files say; fails where one is missing or they differ. */
+  const contentOf = (name: string) => {
+    const texts = ['a', 'b', 'c'].map((file) => readFileSync(join(folder, name, file), 'utf8'));
+    expect(new Set(texts).size).toBe(1);
+    return texts[0];
+  };
+
+  it('replace one another, and nothing else is left', () => {
+    const from = make('.unfinished', 'new');
+    replaceFolder(from, join(folder, '000500'));
+    expect(contentOf('000500')).toBe('new');
+    replaceFolder(make('.unfinished', 'newer'), join(folder, '000500'));
+    expect(contentOf('000500')).toBe('newer');
+    expect(readdirSync(folder)).toEqual(['000500']);
+  });
+
+  it('survive death at any point of a swap, and of the recovery after it', () => {
+    const to = join(folder, '000500');
+    const outcomes = new Set<string>();
+    for (let lifetime = 0; lifetime < 6; lifetime++) {
+      for (let second = 0; second < 6; second++) {
+        make('000500', 'old');
+        const from = make('.unfinished', 'new');
+        disk.lifetime = lifetime;
+        let completed = true;
+        try {
+          replaceFolder(from, to);
+        } catch {
+          completed = false;
+        }
+        // The unfinished folder may be deleted at the next start: what is complete must be elsewhere.
+        disk.lifetime = second;
+        try {
+          recoverFolders(folder);
+        } catch {}
+        disk.lifetime = Number.POSITIVE_INFINITY;
+        recoverFolders(folder);
+        const found = contentOf('000500');
+        outcomes.add(`${lifetime}: ${found}`);
+        if (completed) expect(found).toBe('new');
+        expect(readdirSync(folder).filter((name) => name !== '000500' && name !== '.unfinished')).toEqual([]);
+      }
+    }
+    expect([...outcomes]).toEqual(['0: old', '1: new', '2: new', '3: new', '4: new', '5: new']);
+  });
+
+  it('stay where they were when the file system refuses', () => {
+    const to = make('000500', 'old');
+    for (let after = 0; after < 3; after++) {
+      const from = make('.unfinished', 'new');
+      disk.fail = { call: 'rename', code: 'EACCES', after };
+      const error = craftError(() => replaceFolder(from, to));
+      expect(error.message).toBe(`${to}: cannot be written: permission denied`);
+      disk.fail = undefined;
+      expect([contentOf('000500'), contentOf('.unfinished')]).toEqual(['old', 'new']);
+      expect(readdirSync(folder).sort()).toEqual(['.unfinished', '000500']);
+    }
+  });
+
+  it('the old one comes back where somebody has removed the new one by hand', () => {
+    make('.000500.swap-old', 'old');
+    recoverFolder(join(folder, '000500'));
+    expect(contentOf('000500')).toBe('old');
+    recoverFolders(join(folder, 'absent'));
+  });
+
+  it('are placed only where nothing is', () => {
+    const to = join(folder, 'data');
+    mkdirSync(to);
+    placeFolder(make('.partial', 'new'), to);
+    expect(contentOf('data')).toBe('new');
+    const error = craftError(() => placeFolder(make('.partial', 'other'), to));
+    expect([error.code, error.message]).toEqual([
+      'WRITE_FAILED',
+      `${to}: something is there already; choose another folder`,
+    ]);
+    expect([contentOf('data'), contentOf('.partial')]).toEqual(['new', 'other']);
+  });
+
+  it('links point elsewhere in one step', () => {
+    const link = join(folder, 'last');
+    atomicSymlink('000500', link);
+    atomicSymlink('001000', link);
+    expect(readlinkSync(link)).toBe('001000');
+    disk.fail = { call: 'rename', code: 'ENOSPC', after: 0 };
+    expect(craftError(() => atomicSymlink('x', link)).code).toBe('DISK_FULL');
+    expect([readdirSync(folder), existsSync(join(folder, 'x'))]).toEqual([['last'], false]);
   });
 });
 

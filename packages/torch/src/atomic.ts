@@ -2,15 +2,18 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errnoCode } from './errno.js';
 import { CraftError } from './errors.js';
 
@@ -121,6 +124,19 @@ export function atomicWriteFile(path: string, content: string | Uint8Array): voi
   atomicWrite(path, (fd) => writeFully(fd, bytes));
 }
 
+/** Points a symbolic link at `target`, also where it pointed elsewhere; there is no moment without it. @throws CraftError as `atomicWriteFile` */
+export function atomicSymlink(target: string, path: string): void {
+  const staged = new StagedFile(path);
+  try {
+    symlinkSync(target, staged.temporary);
+    renameSync(staged.temporary, path);
+  } catch (error) {
+    staged.discard();
+    throw explainWriteError(error, path);
+  }
+  syncFolder(dirname(path));
+}
+
 /** Makes a folder and those above it, where they are not there. @throws CraftError `DISK_FULL`, `WRITE_FAILED` */
 export function makeFolder(path: string): void {
   try {
@@ -137,6 +153,101 @@ export function makeFolder(path: string): void {
       },
     );
   }
+}
+
+/**
+ * Gives a folder that was written under another name its own, in one step. An empty folder there is replaced.
+ *
+ * @param from a complete folder beside `to`
+ * @throws CraftError WRITE_FAILED where `to` holds anything (nothing is changed then) or the file system refuses otherwise
+ */
+export function placeFolder(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    const taken = errnoCode(error) === 'ENOTEMPTY' || errnoCode(error) === 'EEXIST';
+    if (!taken) throw explainWriteError(error, to);
+    throw new CraftError('WRITE_FAILED', `${to}: something is there already; choose another folder`, {
+      cause: error,
+    });
+  }
+  syncFolder(dirname(to));
+}
+
+// Names during a swap of `NAME`. Only complete folders ever have the first two.
+const SWAP = /^\.(.+)\.swap-(?:new|old|gone)$/;
+const swapNames = (to: string) => {
+  const name = (part: string) => join(dirname(to), `.${basename(to)}.swap-${part}`);
+  return { next: name('new'), old: name('old'), gone: name('gone') };
+};
+
+/**
+ * Puts a complete folder in the place of another. No file system swaps two folders in one step that Node.js could ask for, so
+ * for a moment there is none at `to`: whoever reads it after a crash calls `recoverFolder` first, which ends the swap. At no point is
+ * the only complete folder one that `recoverFolder` does not know.
+ *
+ * @param from a complete folder beside `to`, on the same file system
+ * @throws CraftError DISK_FULL, WRITE_FAILED; both folders are then where they were
+ */
+export function replaceFolder(from: string, to: string): void {
+  recoverFolder(to);
+  const { next, old } = swapNames(to);
+  const done: [string, string][] = [];
+  const rename = (source: string, target: string) => {
+    renameSync(source, target);
+    done.push([source, target]);
+  };
+  try {
+    rename(from, next); // from here on, a crash leaves the new one for sure
+    if (existsSync(to)) rename(to, old);
+    rename(next, to);
+  } catch (error) {
+    try {
+      for (const [source, target] of done.reverse()) renameSync(target, source);
+    } catch {} // recoverFolder will end the swap
+    throw explainWriteError(error, to);
+  }
+  syncFolder(dirname(to));
+  removeOld(to);
+}
+
+/** Ends a swap that `replaceFolder(…, to)` was killed in: the new folder is at `to` afterwards. @throws CraftError as `replaceFolder` */
+export function recoverFolder(to: string): void {
+  const { next, old } = swapNames(to);
+  try {
+    if (existsSync(next)) {
+      if (existsSync(to)) {
+        removeOld(to);
+        renameSync(to, old);
+      }
+      renameSync(next, to);
+      syncFolder(dirname(to));
+    } else if (existsSync(old) && !existsSync(to)) {
+      renameSync(old, to); // somebody removed the new one by hand
+    }
+  } catch (error) {
+    throw explainWriteError(error, to);
+  }
+  removeOld(to);
+}
+
+/** `recoverFolder` for every folder in `parent` that a swap was killed in. */
+export function recoverFolders(parent: string): void {
+  if (!existsSync(parent)) return;
+  const names = readdirSync(parent).flatMap((entry) => SWAP.exec(entry)?.[1] ?? []);
+  for (const name of new Set(names)) recoverFolder(join(parent, name));
+}
+
+// A folder that is being removed is not complete any more, hence under another name. What cannot be removed now is removed by the
+// next call; the swap has succeeded all the same.
+function removeOld(to: string): void {
+  const { old, gone } = swapNames(to);
+  try {
+    rmSync(gone, { recursive: true, force: true });
+    if (!existsSync(old)) return;
+    renameSync(old, gone);
+    rmSync(gone, { recursive: true, force: true });
+  } catch {}
 }
 
 /** Cleans up after a failure; a second failure here must not hide the first. */
@@ -166,6 +277,7 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTDIR: 'something above it is not a folder',
   EISDIR: 'it is a folder',
   EEXIST: 'it is a file',
+  EXDEV: 'it is on another file system',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',

@@ -1,6 +1,7 @@
 import {
   existsSync,
   lstatSync,
+  mkdirSync,
   readdirSync,
   readlinkSync,
   realpathSync,
@@ -232,6 +233,17 @@ test('saving a step again replaces its checkpoint', async () => {
     before.get('pretrained_model/model.safetensors'),
   );
   expect(readdirSync(join(output, 'checkpoints'))).toEqual(['000003', 'last']);
+});
+
+test('a checkpoint is complete again after a crash between the renames of its replacement', async () => {
+  const run = await trained();
+  const checkpoints = join(output, 'checkpoints');
+  const newer = filesOf(join(checkpoints, '000003'));
+  renameSync(join(checkpoints, '000003'), join(checkpoints, '.000003.swap-new'));
+  mkdirSync(join(checkpoints, '.000003.swap-old'));
+  saveCheckpoint(run, 4);
+  expect(filesOf(join(checkpoints, '000003'))).toEqual(newer);
+  expect(readdirSync(checkpoints)).toEqual(['000003', '000004', 'last']);
 });
 
 test('restoring gives optimiser, counts and random numbers bit for bit', async () => {

@@ -1,9 +1,17 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Policy, PolicyProcessors } from '@craft-ft/policies';
 import { savePolicy } from '@craft-ft/policies';
 import { peftForLeRobot, portablePolicyConfig } from '@craft-ft/policies/config';
-import { atomicWriteFile, CraftError, safetensors, scope } from '@craft-ft/torch';
+import {
+  atomicSymlink,
+  atomicWriteFile,
+  CraftError,
+  recoverFolders,
+  replaceFolder,
+  safetensors,
+  scope,
+} from '@craft-ft/torch';
 import type { TrainConfig } from './config/train.js';
 import type { MetricsLog } from './metrics-log.js';
 import type { Optimization } from './optimization.js';
@@ -33,6 +41,7 @@ export function stepFolder(step: number, steps: number): string {
 // What a process that was killed while saving left behind; a run belongs to one process at a time.
 function removeUnfinished(checkpoints: string): void {
   if (!existsSync(checkpoints)) return;
+  recoverFolders(checkpoints);
   for (const entry of readdirSync(checkpoints)) {
     if (/^\..+\.\d+\.tmp$/.test(entry)) rmSync(join(checkpoints, entry), { recursive: true, force: true });
   }
@@ -78,7 +87,7 @@ export function saveCheckpoint(run: RunState, step: number): string {
       saveTrainingState(run, step, training);
     });
     replaceFolder(unfinished, folder);
-    pointLast(checkpoints, name);
+    atomicSymlink(name, join(checkpoints, 'last'));
   } catch (error) {
     discard(unfinished);
     throw writeError(folder, error);
@@ -94,15 +103,6 @@ function requireFiniteWeights({ optimization, config }: RunState, step: number):
     `step ${step}: the update made weights infinite or NaN, they are not saved; continue from an earlier checkpoint with ` +
       `a lower optimizer.lr (now ${config.optimizer.lr})`,
   );
-}
-
-// A run continued from an earlier checkpoint writes later ones again: the old one stays until the new one is in its place.
-function replaceFolder(from: string, to: string): void {
-  const old = `${from}.old`;
-  const replaces = existsSync(to);
-  if (replaces) renameSync(to, old);
-  renameSync(from, to);
-  if (replaces) rmSync(old, { recursive: true, force: true });
 }
 
 // A second failure here must not hide the first.
@@ -188,13 +188,6 @@ function schedulerState({ adamw, schedule }: Optimization, step: number): unknow
     _last_lr: adamw.learningRates.map((lr) => lr * schedule(step)),
     lr_lambdas: adamw.learningRates.map(() => null),
   };
-}
-
-function pointLast(checkpoints: string, name: string): void {
-  const link = join(checkpoints, `.last.${process.pid}.tmp`);
-  rmSync(link, { force: true });
-  symlinkSync(name, link);
-  renameSync(link, join(checkpoints, 'last'));
 }
 
 /** Restores optimiser, method and random numbers from a checkpoint; the policy's weights are loaded with the policy. */
