@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Makes a checkout ready to run: libtorch, npm packages, the addon, the TypeScript. Says what it does; does nothing
 // when there is nothing to do. Needs Node and nothing else.
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findLibtorch } from './lib/find.mjs';
@@ -9,6 +9,7 @@ import { inspect } from './lib/libtorch.mjs';
 import { buildNative, kernelLibrary } from './lib/native.mjs';
 import { buildDir, digestTree, hash, nativeDir, readJson, root } from './lib/paths.mjs';
 import { ensureCompiler } from './lib/system.mjs';
+import { buildTypeScript, isBuilt } from './lib/typescript.mjs';
 import { run, SetupError, say, step } from './lib/ui.mjs';
 
 const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--build-dir=NAME] [--again]
@@ -38,9 +39,7 @@ function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ 
       [...sources, join(root, 'tsconfig.json'), join(root, 'tsconfig.base.json')],
       (path) => !path.endsWith('.test.ts'),
     ),
-    built: packages.every(
-      (dir) => !existsSync(join(dir, 'tsconfig.json')) || existsSync(join(dir, 'dist/index.js')),
-    ),
+    built: isBuilt(),
   };
 }
 
@@ -70,14 +69,6 @@ async function installPackages() {
       env: { ...process.env, SKIP_FFMPEG: 'true' },
     }),
   );
-}
-
-/** @param {boolean} complete whether what was built before is still there */
-async function buildTypeScript(complete) {
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  // tsc looks at its notes only, not at its output: when that was deleted it must be told.
-  const args = [tsc, '-b', ...(complete ? [] : ['--force'])];
-  await step('Building the TypeScript', () => run(process.execPath, args, { cwd: root }));
 }
 
 async function main() {
@@ -114,7 +105,7 @@ async function main() {
   await installPackages();
   await buildNative({ libtorch, compiler, out });
   if (!values['build-dir'] && (before?.typescript !== now.typescript || !now.built))
-    await buildTypeScript(now.built);
+    await step('Building the TypeScript', buildTypeScript);
 
   mkdirSync(out, { recursive: true });
   // The sources as they were at the start: what has changed since is built the next time.

@@ -47,7 +47,6 @@ test('no listener is left behind', async () => {
 });
 
 const bin = fileURLToPath(new URL('../bin/craft.js', import.meta.url));
-const built = existsSync(fileURLToPath(new URL('../dist/main.js', import.meta.url)));
 
 /** Sends SIGINT as soon as a line with `text` is printed. */
 async function interrupted(child: ChildProcess, text: string): Promise<{ code: number | null; out: string }> {
@@ -65,27 +64,24 @@ async function interrupted(child: ChildProcess, text: string): Promise<{ code: n
 }
 
 // Needs `npm run build`, which set-up does.
-test.skipIf(!built)(
-  'the command as a process: SIGINT, exit code 130, then resumed to the same end',
-  async () => {
-    const run = join(folder, 'process');
-    const argv = flags(data, run, '--steps=400', '--log_freq=10', '--save_freq=0', '--policy.use_vae=false');
-    const child = spawn(process.execPath, [bin, 'train', ...argv], {
-      env: { ...process.env, OMP_NUM_THREADS: '1' },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const { code, out } = await interrupted(child, 'step:10 ');
-    expect({ code, out }).toMatchObject({
-      code: 130,
-      out: expect.stringMatching(/interrupted at step \d+ of 400/),
-    });
-    const step = Number(/interrupted at step (\d+)/.exec(out)![1]);
-    expect(step).toBeGreaterThanOrEqual(10);
-    expect(step).toBeLessThan(400);
-    expect(filesOf(checkpoint(run, step)).has('pretrained_model/model.safetensors')).toBe(true);
-    expect(await train(['--resume', run])).toMatchObject({ code: 0, err: '' });
-    expect(metricsOf(run).map((record) => record.step)).toEqual(
-      Array.from({ length: 40 }, (_, i) => 10 * (i + 1)),
-    );
-  },
-);
+test('the command as a process: SIGINT, exit code 130, then resumed to the same end', async () => {
+  const run = join(folder, 'process');
+  const argv = flags(data, run, '--steps=400', '--log_freq=10', '--save_freq=0', '--policy.use_vae=false');
+  const child = spawn(process.execPath, [bin, 'train', ...argv], {
+    env: { ...process.env, OMP_NUM_THREADS: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const { code, out } = await interrupted(child, 'step:10 ');
+  expect({ code, out }).toMatchObject({
+    code: 130,
+    out: expect.stringMatching(/interrupted at step \d+ of 400/),
+  });
+  const step = Number(/interrupted at step (\d+)/.exec(out)![1]);
+  expect(step).toBeGreaterThanOrEqual(10);
+  expect(step).toBeLessThan(400);
+  expect(filesOf(checkpoint(run, step)).has('pretrained_model/model.safetensors')).toBe(true);
+  expect(await train(['--resume', run])).toMatchObject({ code: 0, err: '' });
+  expect(metricsOf(run).map((record) => record.step)).toEqual(
+    Array.from({ length: 40 }, (_, i) => 10 * (i + 1)),
+  );
+});

@@ -1,11 +1,8 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { setEnvironmentData, Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import * as torch from './index.js';
 
 const script = new URL('../test/worker.mjs', import.meta.url);
-const built = existsSync(fileURLToPath(new URL('../dist/index.js', import.meta.url)));
 
 type Report = { fitted: number; leaked: number; error: string; threads: number };
 
@@ -38,7 +35,7 @@ function train(steps: number): number {
   return w.item();
 }
 
-describe.skipIf(!built)('worker threads (with the built package)', () => {
+describe('worker threads', () => {
   it('take over the settings of the main thread, also where they load libtorch first', async () => {
     setEnvironmentData('@craft-ft/torch', { threads: 3 } as never);
     const { worker, report } = await start({ rounds: 1, slope: 2 });

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { CraftError } from '@craft-ft/torch/errors';
 import { StopGate } from '../video/stop-gate.js';
@@ -12,12 +11,6 @@ interface Waiting {
   resolve(): void;
   reject(error: CraftError): void;
   worker: number;
-}
-
-// Tests run the sources, which a worker thread cannot load: they use the built file.
-function workerEntry(): URL {
-  const beside = new URL('./frame-worker.js', import.meta.url);
-  return existsSync(beside) ? beside : new URL('../../dist/loader/frame-worker.js', import.meta.url);
 }
 
 /**
@@ -40,7 +33,11 @@ export class FrameWorkers {
    * @param count worker threads; 0 decodes in the calling thread
    * @param entry what a worker runs. Default: the decoder
    */
-  constructor(count: number, settings: DecoderSettings, entry: URL = workerEntry()) {
+  constructor(
+    count: number,
+    settings: DecoderSettings,
+    entry: URL = new URL('./frame-worker.js', import.meta.url),
+  ) {
     this.#own = count === 0 ? new FrameDecoder(settings) : null;
     if (count > 0) process.on('exit', this.#onExit);
     for (let i = 0; i < count; i++) this.#start(i, entry, { ...settings, gate: this.#gate.memory });

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { CraftError } from '@craft-ft/torch/errors';
@@ -9,12 +8,6 @@ interface Waiting {
   worker: number;
   resolve(value: unknown): void;
   reject(error: CraftError): void;
-}
-
-// Tests run the sources, which a worker thread cannot load: they use the built file.
-function workerEntry(): URL {
-  const beside = new URL('./environment-worker.js', import.meta.url);
-  return existsSync(beside) ? beside : new URL('../../dist/workers/environment-worker.js', import.meta.url);
 }
 
 /** Threads that run environments. A thread that dies fails the calls it had, never leaves them waiting. */
@@ -31,7 +24,7 @@ export class EnvironmentThreads {
     this.#own = count === 0 ? new EnvironmentHost() : null;
     for (let i = 0; i < count; i++) {
       // Without the flags of the process: some, as --input-type, are refused by a worker.
-      const worker = new Worker(workerEntry(), { execArgv: [] });
+      const worker = new Worker(new URL('./environment-worker.js', import.meta.url), { execArgv: [] });
       worker.on('message', (reply: HostReply) => this.#settle(reply));
       worker.on('error', (error) => this.#fail(i, error instanceof Error ? error.message : String(error)));
       worker.on('exit', (code) => this.#fail(i, `it ended with code ${code}`));

@@ -1,0 +1,19 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './paths.mjs';
+import { run } from './ui.mjs';
+
+/** Whether every package has been built before. */
+export const isBuilt = () =>
+  readdirSync(join(root, 'packages')).every(
+    (name) =>
+      !existsSync(join(root, 'packages', name, 'tsconfig.json')) ||
+      existsSync(join(root, 'packages', name, 'dist/index.js')),
+  );
+
+/** Builds what has changed. @throws SetupError with the compiler's messages */
+export async function buildTypeScript() {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  // tsc looks at its notes only, not at its output: when that was deleted it must be told.
+  await run(process.execPath, [tsc, '-b', ...(isBuilt() ? [] : ['--force'])], { cwd: root });
+}
