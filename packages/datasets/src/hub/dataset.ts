@@ -98,10 +98,10 @@ async function update(session: HubSession, root: string, options: DownloadDatase
   }
   const onWarning = warner(options);
   const onWait = (): void => onWarning(`${root}: waiting for another process that downloads into it`);
-  await whileLocked(root, onWait, async () => {
+  await whileLocked(root, onWait, async (signal) => {
     const record = DownloadRecord.open(root);
     const { onProgress = () => {} } = options;
-    const context: FetchFilesOptions = { root, commit, record, onProgress, onWarning };
+    const context: FetchFilesOptions = { root, commit, record, onProgress, onWarning, signal };
     record.begin({ repo: options.repoId, endpoint: session.hubUrl, revision, commit });
     await fetchFiles(session, meta, context);
     // A leftover table of episodes would be read as one of this revision's.

@@ -1,9 +1,7 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { homedir, hostname, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { datasetCacheFolder, hubEndpoint, policyCacheFolder } from './environment.js';
-import { whileLocked } from './lock.js';
 import { looksLikeRepoId } from './repo-id.js';
 
 afterEach(() => vi.unstubAllEnvs());
@@ -48,23 +46,4 @@ test('folders and address follow the environment of huggingface_hub and LeRobot'
   );
   vi.stubEnv('HF_LEROBOT_HOME', '/data');
   expect(datasetCacheFolder('user/set')).toBe(join('/data/user/set'));
-});
-
-test.each([
-  ['a process that has died', { pid: 2 ** 30, host: hostname() }, 0],
-  ['another machine that has gone silent', { pid: 1, host: 'elsewhere' }, 120],
-])('the lock of %s is taken over', async (_, holder, age) => {
-  const root = mkdtempSync(join(tmpdir(), 'craft-lock-'));
-  const path = join(root, '.cache/craft/lock');
-  mkdirSync(join(root, '.cache/craft'), { recursive: true });
-  writeFileSync(path, JSON.stringify(holder));
-  utimesSync(path, new Date(), new Date(Date.now() - age * 1000));
-  const waits: string[] = [];
-  const wait = () => waits.push('wait');
-  expect(await whileLocked(root, wait, async () => readFileSync(path, 'utf8'))).toContain(
-    String(process.pid),
-  );
-  expect(waits).toEqual([]);
-  expect(existsSync(path)).toBe(false);
-  rmSync(root, { recursive: true });
 });

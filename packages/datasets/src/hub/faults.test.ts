@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -94,6 +94,30 @@ describe('interrupted', () => {
       code: 'HUB_UNREACHABLE',
       message: expect.stringContaining('nothing arrived for 0.05 s'),
     });
+  });
+
+  test('a download whose lock was taken over stops, and goes on when the other is done', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    context.hub.faults.set(video, { stallAfter: 100_000 });
+    const warnings: string[] = [];
+    const done = download({ onWarning: (message) => warnings.push(message) });
+    const locked = join(root(), '.cache/craft/locked');
+    await vi.waitFor(() => expect(incomplete().join()).toContain('.mp4'), 10_000);
+    const [mine] = readdirSync(locked);
+    rmSync(join(locked, mine!));
+    writeFileSync(join(locked, 'theirs'), JSON.stringify({ pid: 1, host: 'elsewhere' }));
+    vi.advanceTimersByTime(5000);
+    vi.useRealTimers();
+    await vi.waitFor(() =>
+      expect(warnings).toEqual([expect.stringContaining('waiting for another process')]),
+    );
+    const requests = context.hub.requests.length;
+    expect(existsSync(join(root(), video))).toBe(false);
+    context.hub.faults.clear();
+    rmSync(join(locked, 'theirs'));
+    await done;
+    expect(readFileSync(join(root(), video)).equals(content)).toBe(true);
+    expect(context.hub.requests.length).toBeGreaterThan(requests);
   });
 
   test('an answer about files that is cut off is asked for again', async () => {

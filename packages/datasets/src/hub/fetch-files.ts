@@ -23,6 +23,8 @@ export interface FetchFilesOptions {
   record: DownloadRecord;
   onProgress: (progress: DownloadProgress) => void;
   onWarning: (message: string) => void;
+  /** Aborted when the folder has been taken over by another process: then nothing more is written into it. */
+  signal: AbortSignal;
 }
 
 const PARALLEL = 4;
@@ -47,20 +49,21 @@ export async function fetchFiles(
   await checkSpace(root, bytes - wanted.reduce((sum, file) => sum + bytesKept(root, file), 0));
   const progress = { filesDone: 0, files: wanted.length, bytesDone: 0, bytes };
   const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, options.signal]);
   let failure: unknown;
   const queue = wanted.values();
   const worker = async (): Promise<void> => {
     for (const file of queue) {
-      if (stop.signal.aborted) return;
+      if (signal.aborted) return;
       const onBytes = (count: number): void => {
         progress.bytesDone += count;
         options.onProgress({ ...progress, file: file.path });
       };
       try {
-        await fetchFile(session, file, { root, commit, onBytes, signal: stop.signal });
+        await fetchFile(session, file, { root, commit, onBytes, signal });
       } catch (error) {
         // The other files are stopped by the first failure, and theirs is only that.
-        if (!stop.signal.aborted) failure = error;
+        if (!signal.aborted) failure = error;
         stop.abort();
         return;
       }
@@ -72,8 +75,9 @@ export async function fetchFiles(
   try {
     await Promise.all(Array.from({ length: PARALLEL }, worker));
   } finally {
-    record.save();
+    if (!options.signal.aborted) record.save();
   }
+  options.signal.throwIfAborted();
   if (stop.signal.aborted) throw explainHubError(failure, session);
   return wanted.length;
 }

@@ -1,6 +1,17 @@
-import { mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from './errno.js';
 import { workFolder } from './record.js';
@@ -8,70 +19,124 @@ import { explainWriteError } from './write-error.js';
 
 const LOOK_EVERY_MS = 100;
 const BEAT_EVERY_MS = 5000;
-/** A lock whose holder has not touched it for this long is left behind, on whatever machine that was. */
+/** A lock whose holder has not touched it for this long counts as abandoned, whatever machine it was taken on. */
 const STALE_MS = 60_000;
 
 /**
  * Runs `action` while no other process downloads into the same folder; the processes of one training run all ask for the same
- * dataset at once. A lock whose process has died is taken over.
+ * dataset at once.
+ *
+ * The lock is the folder `.cache/craft/locked` with one file in it, which has a name of its own for every holder. The holder touches
+ * it every few seconds; a lock whose process has died, or stood still for a minute, is taken over. Nobody can remove another's lock
+ * by mistake: a holder gives up only the file of its own name, and a folder with a file in it can be neither removed nor replaced.
+ *
+ * @param onWait Called before each wait for another process.
+ * @param action Told by its signal when the lock was taken over after a standstill. It should then stop; it is run again once the
+ * lock is free, and so must be able to continue what is there.
  */
-export async function whileLocked<T>(root: string, onWait: () => void, action: () => Promise<T>): Promise<T> {
-  const path = join(workFolder(root), 'lock');
-  for (let waited = 0; !take(path); waited++) {
+export async function whileLocked<T>(
+  root: string,
+  onWait: () => void,
+  action: (lost: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const folder = join(workFolder(root), 'locked');
+  for (;;) {
+    const lock = await acquire(folder, onWait);
+    const lost = new AbortController();
+    const heartbeat = setInterval(() => {
+      if (!touch(lock)) lost.abort();
+    }, BEAT_EVERY_MS);
+    try {
+      return await action(lost.signal);
+    } catch (error) {
+      if (!lost.signal.aborted) throw error;
+    } finally {
+      clearInterval(heartbeat);
+      rmSync(lock, { force: true });
+      removeIfEmpty(folder);
+    }
+  }
+}
+
+/** @returns the holder's file. */
+async function acquire(folder: string, onWait: () => void): Promise<string> {
+  const name = randomUUID();
+  for (let waited = 0; !take(folder, name); waited++) {
     if (waited === 0) onWait();
     await sleep(LOOK_EVERY_MS);
   }
-  const heart = setInterval(() => beat(path), BEAT_EVERY_MS);
-  try {
-    return await action();
-  } finally {
-    clearInterval(heart);
+  return join(folder, name);
+}
+
+function take(folder: string, name: string): boolean {
+  for (const holder of list(folder)) {
+    const path = join(folder, holder);
+    if (!isAbandoned(path)) return false;
     rmSync(path, { force: true });
   }
-}
-
-function beat(path: string): void {
+  // Windows renames no folder onto another one, not even an empty one.
+  removeIfEmpty(folder);
+  const prepared = `${folder}-${name}`;
   try {
-    utimesSync(path, new Date(), new Date());
-  } catch {
-    // Gone with its folder: whoever removed that has no use for the download either.
-  }
-}
-
-function take(path: string): boolean {
-  if (create(path)) return true;
-  if (!isAbandoned(path)) return false;
-  // Of those who see that, one removes it, after another look: it could already be someone's new lock.
-  const breaking = `${path}.breaking`;
-  if (!create(breaking)) {
-    if (isAbandoned(breaking)) rmSync(breaking, { force: true });
-    return false;
-  }
-  if (isAbandoned(path)) rmSync(path, { force: true });
-  rmSync(breaking, { force: true });
-  return create(path);
-}
-
-function create(path: string): boolean {
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, JSON.stringify({ pid: process.pid, host: hostname() }), { flag: 'wx' });
+    mkdirSync(prepared, { recursive: true });
+    writeFileSync(join(prepared, name), JSON.stringify({ pid: process.pid, host: hostname() }));
+    renameSync(prepared, folder);
     return true;
   } catch (error) {
-    if (errnoCode(error) === 'EEXIST') return false;
-    throw explainWriteError(error, path);
+    removeQuietly(prepared);
+    if (isTaken(error)) return false;
+    throw explainWriteError(error, folder);
   }
 }
 
-function isAbandoned(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false });
+/** Whether renaming failed because another process was faster. */
+function isTaken(error: unknown): boolean {
+  const code = errnoCode(error) ?? '';
+  return ['ENOTEMPTY', 'EEXIST'].includes(code) || (process.platform === 'win32' && code === 'EPERM');
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Cleans up after a failure; a second failure here must not hide the first. */
+function removeQuietly(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {}
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // It is not there, or it is someone's lock.
+  }
+}
+
+/** Marks a lock as in use. False when it has been taken over. */
+function touch(lock: string): boolean {
+  try {
+    utimesSync(lock, new Date(), new Date());
+    return true;
+  } catch (error) {
+    return errnoCode(error) !== 'ENOENT';
+  }
+}
+
+function isAbandoned(lock: string): boolean {
+  const stat = statSync(lock, { throwIfNoEntry: false });
   if (stat === undefined) return false;
   if (Date.now() - stat.mtimeMs > STALE_MS) return true;
   try {
-    const { pid, host } = JSON.parse(readFileSync(path, 'utf8')) as { pid: number; host: string };
+    const { pid, host } = JSON.parse(readFileSync(lock, 'utf8')) as { pid: number; host: string };
     return host === hostname() && !isAlive(pid);
   } catch {
-    // Being written this moment, or removed.
+    // It was given up this moment.
     return false;
   }
 }

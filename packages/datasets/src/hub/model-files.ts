@@ -64,10 +64,10 @@ async function update(
   const { revision, commit } = await resolveRevision(session, [options.revision ?? 'main']);
   const files = await wanted.choose(session, commit);
   const onWait = (): void => onWarning(`${root}: waiting for another process that downloads into it`);
-  await whileLocked(root, onWait, async () => {
+  await whileLocked(root, onWait, async (signal) => {
     const record = DownloadRecord.open(root);
     record.begin({ repo: session.repo.name, endpoint: session.hubUrl, revision, commit });
-    await fetchFiles(session, files, { root, commit, record, onProgress, onWarning });
+    await fetchFiles(session, files, { root, commit, record, onProgress, onWarning, signal });
     // A leftover index of shards would be read as this revision's.
     removeStale(root, record, files, '');
     record.finish();
