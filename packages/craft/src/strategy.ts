@@ -143,7 +143,7 @@ export class CraftStrategy implements UpdateStrategy {
     const report =
       step % config.retention_freq === 0 ? this.#retentionStep(step, task) : this.#plainStep(step, task);
     this.#taskLosses.add(task.loss);
-    return report;
+    return { ...report, task };
   }
 
   #retentionStep(step: number, { loss, metrics }: LossNumbers): StepReport {

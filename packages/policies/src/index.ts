@@ -19,7 +19,7 @@ export type { HiddenStates } from './hidden-states.js';
 export * from './images/index.js';
 export * from './load-config.js';
 export * from './lora/index.js';
-export { LossMean } from './loss-mean.js';
+export { LossMean, type LossMeanState } from './loss-mean.js';
 export * from './pi0_fast/configuration.js';
 export { type DecodingOptions, decodeTokens } from './pi0_fast/decoding.js';
 export { type Encoded, Pi0FastModel, type Prefix, type Tokens } from './pi0_fast/model.js';

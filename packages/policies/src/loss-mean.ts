@@ -7,6 +7,14 @@ interface Sum {
   count: number;
 }
 
+/** What {@link LossMean.toJSON} gives. */
+export interface LossMeanState {
+  batches: number;
+  loss: Sum;
+  metrics: Record<string, Sum>;
+  weights: Record<string, number> | null;
+}
+
 /**
  * The mean of a loss and its metrics over several batches, as one batch of all their samples would give it: sums over the elements that
  * each is a mean over, divided by their number. A mean of batch means would give the few valid steps of a short batch the weight of many.
@@ -22,6 +30,7 @@ export class LossMean {
   readonly #loss: Sum = { total: 0, count: 0 };
   readonly #metrics = new Map<string, Sum>();
   #weights: Record<string, number> | null = null;
+  #batches = 0;
 
   /**
    * Adds a batch; reads its numbers from the device.
@@ -30,19 +39,54 @@ export class LossMean {
    */
   add({ loss, metrics, count, parts }: PolicyOutput, samples: number): void {
     const counted = numberOf(count ?? samples);
+    this.#batches++;
     add(this.#loss, numberOf(loss), counted);
     for (const [name, value] of Object.entries(metrics)) {
-      const sum = this.#metrics.get(name) ?? { total: 0, count: 0 };
-      this.#metrics.set(name, sum);
-      add(sum, numberOf(value), parts?.[name] === undefined ? counted : numberOf(parts[name].count));
+      add(
+        this.#sum(name),
+        numberOf(value),
+        parts?.[name] === undefined ? counted : numberOf(parts[name].count),
+      );
     }
     if (parts !== undefined)
       this.#weights = Object.fromEntries(Object.entries(parts).map(([name, { weight }]) => [name, weight]));
   }
 
+  /** Adds what another mean is made of. */
+  merge(other: LossMean): void {
+    this.#batches += other.#batches;
+    this.#collect(other.toJSON());
+  }
+
+  /** What {@link toJSON} gave. */
+  static fromJSON(state: LossMeanState): LossMean {
+    const mean = new LossMean();
+    mean.#batches = state.batches;
+    mean.#collect(state);
+    return mean;
+  }
+
+  #collect({ loss, metrics, weights }: LossMeanState): void {
+    for (const [sum, more] of [
+      [this.#loss, loss] as const,
+      ...Object.entries(metrics).map(([name, more]) => [this.#sum(name), more] as const),
+    ]) {
+      sum.total += more.total;
+      sum.count += more.count;
+    }
+    this.#weights = weights ?? this.#weights;
+  }
+
+  #sum(name: string): Sum {
+    const sum = this.#metrics.get(name) ?? { total: 0, count: 0 };
+    this.#metrics.set(name, sum);
+    return sum;
+  }
+
   /** Mean loss; 0 where nothing was counted. */
   get loss(): number {
-    if (this.#weights === null) return meanOf(this.#loss);
+    // Of a single batch to the bit what the batch reported.
+    if (this.#weights === null || this.#batches === 1) return meanOf(this.#loss);
     const { metrics } = this;
     return Object.entries(this.#weights).reduce(
       (sum, [name, weight]) => sum + weight * (metrics[name] ?? 0),
@@ -58,6 +102,16 @@ export class LossMean {
   /** Elements that the loss is a mean over. */
   get count(): number {
     return this.#loss.count;
+  }
+
+  /** Everything it holds, as plain JSON. */
+  toJSON(): LossMeanState {
+    return {
+      batches: this.#batches,
+      loss: this.#loss,
+      metrics: Object.fromEntries(this.#metrics),
+      weights: this.#weights,
+    };
   }
 }
 

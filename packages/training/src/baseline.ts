@@ -1,4 +1,5 @@
 import type { Policy, PolicyOutput, TensorBatch } from '@craft-ft/policies';
+import { LossMean } from '@craft-ft/policies/loss-mean';
 import { CraftError, type optim, scope, type Tensor } from '@craft-ft/torch';
 import type { LazyBatch } from './micro-batches.js';
 import type { Optimization } from './optimization.js';
@@ -26,10 +27,10 @@ export class BaselineStrategy implements UpdateStrategy {
   update(step: number, batches: readonly LazyBatch[]): StepReport {
     this.#gradient.zero();
     const forward = (batch: TensorBatch) => this.policy.call(batch);
-    const { loss, metrics } = accumulate(batches, forward, this.#gradient, `step ${step + 1}: loss`);
+    const task = accumulate(batches, forward, this.#gradient, `step ${step + 1}: loss`);
     const { gradNorm, lr } = this.optimization.apply(step, this.#gradient);
     requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
-    return { loss, gradNorm, lr, metrics };
+    return { loss: task.loss, gradNorm, lr, metrics: task.metrics, task };
   }
 
   stateFiles(): Map<string, string> {
@@ -50,12 +51,13 @@ export interface LossNumbers {
 }
 
 /**
- * The mean loss over micro-batches, whose gradient is added to `gradient`: with the same samples, the gradient of one large batch, for
- * the memory of a small one. (Exactly so where the loss is a mean over samples; a mean over the valid ones, such as ACT's L1 beside
- * padding, is averaged per micro-batch, as in LeRobot.)
+ * Adds the mean gradient of micro-batches to `gradient`: with the same samples, the gradient of one large batch, for the memory of a small
+ * one. (Exactly so where the loss is a mean over samples; one over valid elements, such as ACT's L1 beside padding, has its gradient
+ * averaged per micro-batch, as in LeRobot.)
  *
  * @param forward computes the loss of one micro-batch
  * @param what names the loss in the error
+ * @returns the loss and metrics that one batch of all samples would report
  * @throws CraftError LOSS_NOT_FINITE before the backward pass
  */
 export function accumulate(
@@ -63,11 +65,16 @@ export function accumulate(
   forward: (batch: TensorBatch) => PolicyOutput,
   gradient: optim.GradBuffer,
   what: string,
-): LossNumbers {
-  const scale = 1 / batches.length;
-  return meanNumbers(
-    batches.map((batch) => scope(() => lossAndGradient(() => forward(batch()), gradient, what, scale))),
-  );
+): LossMean {
+  const mean = new LossMean();
+  for (const batch of batches) {
+    scope(() => {
+      const output = forward(batch());
+      backward(output.loss, gradient, what, 1 / batches.length);
+      mean.add(output, 1);
+    });
+  }
+  return mean;
 }
 
 /**
@@ -84,10 +91,15 @@ export function lossAndGradient(
   scale = 1,
 ): LossNumbers {
   const { loss, metrics } = forward();
+  const value = backward(loss, gradient, what, scale);
+  return { loss: value, metrics: asNumbers(metrics) };
+}
+
+function backward(loss: Tensor, gradient: optim.GradBuffer, what: string, scale: number): number {
   const value = requireFinite(loss.item(), what);
   const scaled = scale === 1 ? loss : loss.mul(scale);
   gradient.collect(() => scaled.backward());
-  return { loss: value, metrics: asNumbers(metrics) };
+  return value;
 }
 
 /** Means over micro-batches; a metric that not every one of them reports, over those that do. */

@@ -1,13 +1,16 @@
 import type { LeRobotDataset } from '@craft-ft/datasets';
 import { FrameLoader, subsetIndex } from '@craft-ft/datasets';
-import type { Policy, PolicyProcessors } from '@craft-ft/policies';
+import { LossMean, type Policy, type PolicyProcessors } from '@craft-ft/policies';
 import { noGrad, scope } from '@craft-ft/torch';
 import { CameraBatches } from './camera-batches.js';
 import { toTensors, toTexts } from './data-stream.js';
 
 /** A policy's loss on a whole dataset. */
 export interface LossEvaluation {
-  /** Mean over the frames of the loss in evaluation mode (no dropout; ACT: the L1 error at latent zero). */
+  /**
+   * The loss in evaluation mode (no dropout; ACT: the L1 error at latent zero): the mean over every valid element of the dataset, such as
+   * the steps of ACT's chunks that are not padding or π0-FAST's action tokens, whatever the batch size.
+   */
   loss: number;
   frames: number;
 }
@@ -29,17 +32,17 @@ export async function evaluateLoss(
   const batches = new CameraBatches(policy.config.input_features, null, 0);
   const loader = batches.cameras.length === 0 ? null : new FrameLoader(dataset, { cameras: batches.cameras });
   policy.eval();
-  let sum = 0;
+  const mean = new LossMean();
   try {
     for (let start = 0; start < dataset.length; start += batchSize) {
       const count = Math.min(batchSize, dataset.length - start);
       const rows = Array.from({ length: count }, (_, i) => subsetIndex(start + i));
       const numbers = dataset.batch(rows);
       const frames = loader === null ? {} : await loader.loadBatch(numbers);
-      sum += scope(() =>
+      scope(() =>
         noGrad(() => {
           const batch = { ...toTensors(numbers), ...batches.tensors(frames, rows) };
-          return count * policy.call(processors.preprocess(batch, toTexts(numbers))).loss.item();
+          mean.add(policy.call(processors.preprocess(batch, toTexts(numbers))), count);
         }),
       );
       loader?.release(frames);
@@ -49,5 +52,5 @@ export async function evaluateLoss(
     policy.train(training);
     await loader?.close();
   }
-  return { loss: sum / dataset.length, frames: dataset.length };
+  return { loss: mean.loss, frames: dataset.length };
 }

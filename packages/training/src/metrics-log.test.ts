@@ -1,5 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { LossMean } from '@craft-ft/policies/loss-mean';
+import { tensor } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
 import { metricsOf, testFolder } from '../test/training.js';
 import { formatRecord, MetricsLog } from './metrics-log.js';
@@ -36,6 +38,26 @@ test('means since the last line, and the latest of what is of a moment', () => {
   log.add(report(5), times);
   expect(log.flush(3)).toMatchObject({ step: 3, loss: 5, lambda: 7 });
   expect(metricsOf(folder).map(({ loss }) => loss)).toEqual([2, 5]);
+});
+
+const counted = (loss: number, count: number) => {
+  const task = new LossMean();
+  const parts = { l1_loss: { weight: 1, count }, kld_loss: { weight: 10, count: 4 } };
+  task.add({ loss: tensor(loss + 10), metrics: { l1_loss: loss, kld_loss: 1 }, count, parts }, 4);
+  return report(task.loss, { task, metrics: { ...task.metrics, retention_l1_loss: loss } });
+};
+
+test('loss and metrics of the task are means over elements, not over batches', () => {
+  const log = new MetricsLog(testFolder(), 4, 10);
+  log.add(counted(1, 30), times);
+  expect(log.flush(1)).toMatchObject({ loss: 11, l1_loss: 1, kld_loss: 1 });
+  log.add(counted(1, 30), times);
+  const state = log.state();
+  log.restore(state, 'here');
+  log.add(counted(5, 10), times);
+  const record = log.flush(3);
+  expect(record).toMatchObject({ loss: 12, l1_loss: 2, kld_loss: 1, retention_l1_loss: 3 });
+  expect(Object.keys(record).slice(0, 5)).toEqual(['step', 'samples', 'epochs', 'loss', 'grad_norm']);
 });
 
 test('the unfinished window goes on in another process', () => {

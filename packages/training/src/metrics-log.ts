@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { LossMean } from '@craft-ft/policies/loss-mean';
 import { atomicWriteFile, CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import type { StepReport } from './strategy.js';
@@ -41,16 +42,32 @@ const SHOWN: readonly [metric: string, label: string, digits: number][] = [
   ['grad_conflict', 'conflict', 0],
 ];
 
+const numbers = z.record(z.string(), z.number());
+const sum = z.strictObject({ total: z.number(), count: z.number() });
+
 const stateSchema = z.strictObject({
-  sums: z.record(z.string(), z.number()),
-  counts: z.record(z.string(), z.number()),
-  latest: z.record(z.string(), z.number()),
+  sums: numbers,
+  counts: numbers,
+  latest: numbers,
+  // Absent in older checkpoints.
+  task: z
+    .strictObject({
+      batches: z.number(),
+      loss: sum,
+      metrics: z.record(z.string(), sum),
+      weights: numbers.nullable(),
+    })
+    .optional(),
 });
 
-/** Averages what steps report between two lines, prints the line and appends it to `metrics.jsonl`. */
+/**
+ * Averages what steps report between two lines and appends the means to `metrics.jsonl`: the task's loss and metrics over the elements of
+ * all batches, everything else over the steps.
+ */
 export class MetricsLog {
   #sums = new Map<string, number>();
   #counts = new Map<string, number>();
+  #task = new LossMean();
   #latest: Record<string, number> = {};
   readonly #path: string;
 
@@ -63,6 +80,9 @@ export class MetricsLog {
   }
 
   add(report: StepReport, times: StepTimes): void {
+    const { task } = report;
+    if (task !== undefined) this.#task.merge(task);
+    const counted = task === undefined ? {} : { loss: task.loss, ...task.metrics };
     const averaged = {
       loss: report.loss,
       grad_norm: report.gradNorm,
@@ -72,6 +92,7 @@ export class MetricsLog {
       ...report.metrics,
     };
     for (const [name, value] of Object.entries(averaged)) {
+      if (name in counted) continue;
       this.#sums.set(name, (this.#sums.get(name) ?? 0) + value);
       this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
     }
@@ -89,7 +110,7 @@ export class MetricsLog {
   /** The unfinished window, for a checkpoint: a continued run logs the means that it would have logged without the stop. */
   state(): string {
     const [sums, counts] = [Object.fromEntries(this.#sums), Object.fromEntries(this.#counts)];
-    return JSON.stringify({ sums, counts, latest: this.#latest }, null, 4);
+    return JSON.stringify({ sums, counts, task: this.#task, latest: this.#latest }, null, 4);
   }
 
   /** Restores what `state` gave. @throws CraftError CHECKPOINT_INVALID */
@@ -98,6 +119,7 @@ export class MetricsLog {
     if (!state.success) throw new CraftError('CHECKPOINT_INVALID', `${source}: the file is damaged`);
     this.#sums = new Map(Object.entries(state.data.sums));
     this.#counts = new Map(Object.entries(state.data.counts));
+    this.#task = state.data.task === undefined ? new LossMean() : LossMean.fromJSON(state.data.task);
     this.#latest = state.data.latest;
   }
 
@@ -111,12 +133,15 @@ export class MetricsLog {
       step,
       samples,
       epochs: samples / this.samplesPerEpoch,
+      loss: this.#task.loss,
       ...means,
+      ...this.#task.metrics,
       ...this.#latest,
       ...more,
     } as MetricsRecord;
     this.#sums.clear();
     this.#counts.clear();
+    this.#task = new LossMean();
     try {
       appendFileSync(this.#path, `${JSON.stringify(record)}\n`);
     } catch (cause) {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cat, manualSeed, memory, optim, randn, scope, type Tensor, zeros } from '@craft-ft/torch';
+import { cat, manualSeed, memory, ones, optim, randn, scope, type Tensor, zeros } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { ActPolicy } from '../../policies/src/act/policy.js';
 import { SMALL_ACT, smallAct } from '../../policies/test/act-small.js';
@@ -50,6 +50,26 @@ describe('the gradient of micro-batches', () => {
     expect(parts.reached).toEqual(whole.reached);
     const scale = whole.flat.abs().max().item();
     expect(parts.flat.sub(whole.flat).abs().max().item() / scale).toBeLessThan(1e-5);
+  });
+
+  test('the loss of micro-batches with padding is that of one batch of all their samples', () => {
+    const act = policy();
+    const flat = new optim.FlatParameters(act.parameterGroups());
+    const batches = [samples(2), samples(2)];
+    // The samples of the second lie at the end of their episodes, where one step of the chunk is left.
+    batches[1]!.action_is_pad = ones([2, 4], { dtype: 'bool' });
+    batches[1]!.action_is_pad.narrow(1, 0, 1).fill_(0);
+    const keys = Object.keys(batches[0]!) as (keyof (typeof batches)[0])[];
+    const all = Object.fromEntries(keys.map((key) => [key, cat([batches[0]![key], batches[1]![key]], 0)]));
+    const forward = (batch: Record<string, Tensor>) => act.call(batch);
+    const loss = (parts: Record<string, Tensor>[]) =>
+      accumulate(
+        parts.map((part) => () => part),
+        forward,
+        flat.gradBuffer(),
+        'loss',
+      ).loss;
+    expect(loss(batches)).toBeCloseTo(loss([all]), 5);
   });
 
   test('a loss that is not finite stops the step, whichever it is in', () => {

@@ -1,9 +1,10 @@
+import type { LossMean } from '@craft-ft/policies/loss-mean';
 import type { Tensor } from '@craft-ft/torch';
 import type { LazyBatch } from './micro-batches.js';
 
 /** What one step of training reports. */
 export interface StepReport {
-  /** Loss on the task's micro-batches, their mean. */
+  /** Loss on the task's micro-batches, as one batch of all their samples has it. */
   loss: number;
   /** Norm of the gradient that was applied, before clipping. */
   gradNorm: number;
@@ -11,6 +12,11 @@ export interface StepReport {
   lr: number;
   /** Further numbers, averaged over the steps between two log lines (`l1_loss`, `kld_loss`). */
   metrics: Record<string, number>;
+  /**
+   * `loss` and the task's metrics with the numbers of elements they are means over (`accumulate` gives it): the log weights steps by
+   * these. Default: every step counts alike.
+   */
+  task?: LossMean;
   /** Numbers of a moment, shown as they were last (`lambda`, `grad_cos`); absent in steps that have none. */
   latest?: Record<string, number>;
 }
