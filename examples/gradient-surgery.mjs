@@ -2,12 +2,11 @@
 //
 //   node examples/gradient-surgery.mjs
 import {
-  applyMerge_,
+  combine,
   computeDot,
   epsilonSchedule,
   mergeGrads,
   projectIfConflict,
-  surgery,
   updateLambda,
 } from '@craft-ft/craft';
 import * as torch from '@craft-ft/torch';
@@ -25,11 +24,12 @@ for (const mode of ['weighted', 'equal', 'task_priority']) {
   console.log(`merged, ${mode.padEnd(13)}`, mergeGrads(projected, retain, 1.5, mode)[0].tolist());
 }
 
-// The same on flat buffers, as training does it: three inner products, two coefficients, one pass in place.
+// The same on flat buffers, as training does it: three inner products, two coefficients, and a·g_t + b·g_r within the optimiser's pass.
 const flatTask = torch.tensor([1, 1]);
 const flatRetain = torch.tensor([-2, 0]);
-const { a, b, norm } = surgery(flatTask, flatRetain, { lambda: 1.5 });
-console.log('a, b, |g|      ', a, b, norm, '→', applyMerge_(flatTask, flatRetain, a, b).tolist());
+const [products] = torch.optim.gram(flatTask, flatRetain);
+const { a, b, norm } = combine(products, { lambda: 1.5 });
+console.log('a, b, |g|      ', a, b, norm, '→', flatTask.mul(a).add(flatRetain, { alpha: b }).tolist());
 
 console.log(
   'ε over 100 steps',
@@ -45,8 +45,8 @@ for (let step = 0; step <= 2000; step++) {
     const gTask = torch.tensor([2 * (value - 4)]);
     const gRetain = torch.tensor([2 * value]);
     // One dimension leaves no room beside the constraint, so there is nothing to project onto: merge only.
-    const cut = surgery(gTask, gRetain, { lambda, project: false });
-    theta.sub_(applyMerge_(gTask, gRetain, cut.a, cut.b), { alpha: 0.02 });
+    const { a, b } = combine(torch.optim.gram(gTask, gRetain)[0], { lambda, surgery: 'none' });
+    theta.sub_(gTask.mul(a).add_(gRetain, { alpha: b }), { alpha: 0.02 });
     lambda = updateLambda(lambda, value ** 2, 1, 0.05, 10);
     if (step % 500 === 0) console.log(`step ${step}: θ ${theta.item().toFixed(4)}, λ ${lambda.toFixed(4)}`);
   });

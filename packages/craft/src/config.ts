@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { anchorFields, validateAnchors } from './anchors/config.js';
 import { controlFields, resolveEpsilon } from './control-config.js';
 import { comparesWithTeacher, retentionFields, retentionWeights } from './retention/config.js';
-import { surgeryFields } from './surgery/config.js';
+import { surgeryFields } from './surgery/surgery.js';
 
 export {
   type AnchorKind,
@@ -15,7 +15,12 @@ export {
 
 export * from './control-config.js';
 export * from './retention/config.js';
-export * from './surgery/config.js';
+export type {
+  ConflictMetric,
+  ProjectionMode,
+  SurgeryGranularity,
+  SurgeryType,
+} from './surgery/surgery.js';
 
 /**
  * Every hyper-parameter of CRaFT: minimise L_task subject to L_retain ≤ ε(t), with λ as the multiplier.

@@ -3,14 +3,10 @@
  * Constrained Retention Fine-Tuning: learn a new task while the loss on the old one stays below ε.
  */
 export * from './anchors/index.js';
-export * from './coefficients.js';
 export * from './config.js';
 export * from './dual-state.js';
 export { DEFAULT_FEATURES, extractFeatures, type FeatureSpec } from './features.js';
-export * from './flat-surgery.js';
-export * from './grad-surgery.js';
 export { computeHiddenRetentionLoss, type HiddenLossType } from './hidden-loss.js';
-export { type Grads, innerProducts } from './inner-products.js';
 export * from './lambda-history.js';
 export * from './pid.js';
 export { type Pooling, type PoolingOptions, poolHiddenStates } from './pool-hidden.js';
@@ -25,6 +21,19 @@ export { StartingWeights } from './retention/starting-weights.js';
 export type { RetentionTarget, RetentionTerm } from './retention/term.js';
 export { computeRetentionLoss, type LossOutput, type LossPolicy, type Reduction } from './retention-loss.js';
 export { type CraftParts, CraftStrategy } from './strategy.js';
-export { cagradCoefficients } from './surgery/cagrad.js';
-export { type Combination, combine, projectOnly, type SurgerySettings } from './surgery/combine.js';
-export { combineGroups, type GroupedCombination, surgeryGroups } from './surgery/granularity.js';
+export {
+  computeDot,
+  GradientPair,
+  type Grads,
+  mergeGrads,
+  type Projection,
+  projectIfConflict,
+} from './surgery/grad-surgery.js';
+export {
+  type Combination,
+  combine,
+  cosine,
+  type GroupedCombination,
+  type Products,
+  type SurgerySettings,
+} from './surgery/surgery.js';

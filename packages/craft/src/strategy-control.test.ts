@@ -10,13 +10,18 @@ async function setUp(fields: object, { accumulation = 1, batchSize = 4, dropout 
   policy.train();
   const optimization = optimizationOf(policy);
   const given: { flat: Tensor; other: Tensor | null; a: unknown; b: unknown; norm?: number }[] = [];
-  optimization.apply = (_step, { flat }, norm) => {
-    given.push({ flat: flat.clone().keep(), other: null, a: 1, b: 0, norm });
-    return { gradNorm: norm ?? optim.gradNorm(flat), lr: 0 };
-  };
-  optimization.applyMerged = (_step, { flat }, { flat: other }, { a, b, norm }) => {
-    given.push({ flat: flat.clone().keep(), other: other.clone().keep(), a, b, norm });
-    return { gradNorm: norm, lr: 0 };
+  optimization.apply = (
+    _step: number,
+    gradient: optim.FlatGradient | optim.CombinedGradient,
+    norm?: number,
+  ) => {
+    const noted = (flat: Tensor) => flat.clone().keep();
+    if ('flat' in gradient) given.push({ flat: noted(gradient.flat), other: null, a: 1, b: 0, norm });
+    else {
+      const { first, second, a, b } = gradient;
+      given.push({ flat: noted(first.flat), other: noted(second.flat), a, b, norm });
+    }
+    return { gradNorm: norm ?? optim.gradNorm(given.at(-1)!.flat), lr: 0 };
   };
   const anchors = new RandomBatches(batchSize, 7);
   const config = craftConfigSchema.parse({ retention_freq: 3, ...fields });
@@ -69,6 +74,21 @@ describe('stale projection', () => {
     const { other, report } = await step(1);
     expect([other, 'stale_cos' in report.metrics]).toEqual([null, false]);
   });
+});
+
+test('the log of A-GEM says whether it projected', async () => {
+  for (const conflict_threshold of [-0.999, 2]) {
+    const { step } = await setUp({ surgery: 'agem', conflict_threshold, retention_freq: 1 });
+    const seen = new Set<boolean>();
+    for (let i = 0; i < 9; i++) {
+      const { b, report } = await step(i);
+      const { grad_dot, grad_conflict } = report.latest!;
+      expect(grad_conflict).toBe(grad_dot! < 0 ? 1 : 0);
+      expect(b !== 0).toBe(grad_conflict === 1);
+      seen.add(grad_conflict === 1);
+    }
+    expect([...seen].length).toBeGreaterThan(0);
+  }
 });
 
 describe('gradient accumulation', () => {

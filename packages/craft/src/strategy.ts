@@ -4,7 +4,6 @@ import {
   getRngState,
   manualSeed,
   noGrad,
-  optim,
   scope,
   setRngState,
   type Tensor,
@@ -23,8 +22,8 @@ import {
   type UpdateStrategy,
 } from '@craft-ft/training';
 import type { AnchorCacheMetadata } from './anchors/metadata.js';
-import { cosine } from './coefficients.js';
-import { type CraftConfig, resolveEpsilon } from './config.js';
+import type { CraftConfig } from './config.js';
+import { resolveEpsilon } from './control-config.js';
 import { formatCraftState, parseCraftState, STATE_FILE } from './craft-state.js';
 import { type DualSettings, DualState } from './dual-state.js';
 import { formatHistory, parseHistory, type RetentionRecord } from './lambda-history.js';
@@ -32,8 +31,8 @@ import { type CraftReport, craftReport, reportLines } from './report.js';
 import { makeObjective } from './retention/make-objective.js';
 import type { RetentionObjective } from './retention/objective.js';
 import { scaleWarnings } from './scale-warnings.js';
-import { combine, projectOnly } from './surgery/combine.js';
-import { combineGroups, type GroupedCombination, surgeryGroups } from './surgery/granularity.js';
+import { GradientPair } from './surgery/grad-surgery.js';
+import { cosine, type GroupedCombination, type SurgerySettings } from './surgery/surgery.js';
 import { TaskLosses } from './task-losses.js';
 
 /** What a CRaFT run is made of. */
@@ -79,11 +78,9 @@ export class CraftStrategy implements UpdateStrategy {
   readonly #settings: DualSettings;
   readonly #objective: RetentionObjective;
   readonly #anchors: MicroBatches;
-  readonly #task: optim.GradBuffer;
-  readonly #retain: optim.GradBuffer;
-  /** Stretches of the flat gradients that inner products are taken of, and which group of the surgery each belongs to. */
-  readonly #stretches: readonly { offset: number; length: number }[] | undefined;
-  readonly #groups: readonly number[];
+  readonly #gradients: GradientPair;
+  /** All of it but λ. */
+  readonly #surgery: Omit<SurgerySettings, 'lambda'>;
   #dual: DualState;
   #history: RetentionRecord[] = [];
   #taskLosses = new TaskLosses();
@@ -100,12 +97,15 @@ export class CraftStrategy implements UpdateStrategy {
     this.#settings = { ...config, steps };
     this.#objective = makeObjective(config, anchors.metadata ?? null, parameters);
     this.#anchors = new MicroBatches(anchors, accumulation);
-    this.#task = parameters.gradBuffer();
-    this.#retain = parameters.gradBuffer();
-    const whole = config.surgery_granularity === 'model';
-    this.#stretches = whole ? undefined : parameters.entries;
-    const names = parameters.entries.map(({ name }) => name);
-    this.#groups = whole ? [0] : surgeryGroups(names, config.surgery_granularity);
+    this.#gradients = new GradientPair(parameters, config.surgery_granularity);
+    this.#surgery = {
+      surgery: config.use_grad_projection ? config.surgery : 'none',
+      mode: config.projection_mode,
+      threshold: config.conflict_threshold,
+      metric: config.conflict_metric,
+      retainScale: config.retention_scale === 'step' ? config.retention_freq : 1,
+      cagradC: config.cagrad_c,
+    };
     this.#dual = DualState.initial(config.initial_lambda);
   }
 
@@ -137,9 +137,9 @@ export class CraftStrategy implements UpdateStrategy {
 
   update(step: number, batches: readonly LazyBatch[]): StepReport {
     const { policy, config } = this.#parts;
-    this.#task.zero();
+    this.#gradients.task.zero();
     const forward = (batch: TensorBatch) => policy.call(batch);
-    const task = accumulate(batches, forward, this.#task, `step ${step + 1}: loss`);
+    const task = accumulate(batches, forward, this.#gradients.task, `step ${step + 1}: loss`);
     const report =
       step % config.retention_freq === 0 ? this.#retentionStep(step, task) : this.#plainStep(step, task);
     this.#taskLosses.add(task.loss);
@@ -148,10 +148,11 @@ export class CraftStrategy implements UpdateStrategy {
 
   #retentionStep(step: number, { loss, metrics }: LossNumbers): StepReport {
     const retention = this.#retention(step);
-    const cut = this.#surgery(this.#dual.lambda);
+    const cut = this.#gradients.combine({ ...this.#surgery, lambda: this.#dual.lambda });
     requireFinite(cut.norm, `step ${step + 1}: norm of the merged gradient`);
     const entry = this.#record(step, loss, retention.loss, cut);
-    const { gradNorm, lr } = this.#parts.optimization.applyMerged(step, this.#task, this.#retain, cut);
+    const merged = this.#gradients.merged(cut);
+    const { gradNorm, lr } = this.#parts.optimization.apply(step, merged, cut.norm);
     const { step: _, task_loss: __, ...latest } = entry;
     return { loss, gradNorm, lr, metrics: { ...metrics, ...prefixed(retention.metrics) }, latest };
   }
@@ -162,47 +163,29 @@ export class CraftStrategy implements UpdateStrategy {
       requireFinite(gradNorm, `step ${step + 1}: norm of the gradient`);
       return { loss, gradNorm, lr, metrics: { ...metrics, ...more } };
     };
-    if (!config.stale_projection || !this.#hasRetained) return report(optimization.apply(step, this.#task));
-    const { conflict_threshold: threshold, conflict_metric: metric } = config;
-    const cut = this.#combined((products) => projectOnly(products, { threshold, metric }));
+    const { task } = this.#gradients;
+    if (!config.stale_projection || !this.#hasRetained) return report(optimization.apply(step, task));
+    // The old gradient is projected against, not added.
+    const { threshold, metric } = this.#surgery;
+    const cut = this.#gradients.combine({ lambda: 0, threshold, metric });
     const more = { stale_cos: cosine(cut), stale_conflict: cut.conflictShare };
     // Without a conflict the old gradient has no part in the step: what it alone reaches is left alone.
     return cut.conflictShare === 0
-      ? report(optimization.apply(step, this.#task, cut.norm), more)
-      : report(optimization.applyMerged(step, this.#task, this.#retain, cut), more);
+      ? report(optimization.apply(step, task, cut.norm), more)
+      : report(optimization.apply(step, this.#gradients.merged(cut), cut.norm), more);
   }
 
   // Forward and backward on the anchors of this step.
   #retention(step: number): LossNumbers {
     const { policy, config } = this.#parts;
-    this.#retain.zero();
+    this.#gradients.retain.zero();
     const batches = this.#anchors.batches(step / config.retention_freq);
     const what = `step ${step + 1}: retention loss`;
     const part = (batch: TensorBatch) =>
-      this.#objective.gradient(policy, batch, this.#retain, what, 1 / batches.length);
+      this.#objective.gradient(policy, batch, this.#gradients.retain, what, 1 / batches.length);
     const numbers = meanNumbers(batches.map((batch) => scope(() => part(batch()))));
     this.#hasRetained = true;
     return numbers;
-  }
-
-  #surgery(lambda: number): GroupedCombination {
-    const { config } = this.#parts;
-    return this.#combined((products) =>
-      combine(products, {
-        surgery: config.use_grad_projection ? config.surgery : 'none',
-        lambda,
-        mode: config.projection_mode,
-        threshold: config.conflict_threshold,
-        metric: config.conflict_metric,
-        retainScale: config.retention_scale === 'step' ? config.retention_freq : 1,
-        cagradC: config.cagrad_c,
-      }),
-    );
-  }
-
-  #combined(decide: Parameters<typeof combineGroups>[2]): GroupedCombination {
-    const products = optim.gram(this.#task.flat, this.#retain.flat, this.#stretches);
-    return combineGroups(products, this.#groups, decide);
   }
 
   // The dual step.
@@ -290,7 +273,7 @@ export class CraftStrategy implements UpdateStrategy {
     const { teacher } = this.#objective;
     if (teacher !== null) files.set(TEACHER_FILE, teacher.tensors());
     if (this.#parts.config.stale_projection && this.#hasRetained) {
-      const { flat, reached } = this.#retain;
+      const { flat, reached } = this.#gradients.retain;
       const flags = tensor(Uint8Array.from(reached, Number));
       files.set(
         STALE_FILE,
@@ -328,11 +311,11 @@ export class CraftStrategy implements UpdateStrategy {
   #restoreStale(state: Map<string, Tensor> | null): void {
     const [gradient, reached] = [state?.get('gradient'), state?.get('reached')];
     if (gradient === undefined || reached === undefined) return;
-    if (gradient.numel !== this.#retain.flat.numel)
+    if (gradient.numel !== this.#gradients.retain.flat.numel)
       throw new CraftError('CRAFT_STATE_INVALID', `${STALE_FILE}: it belongs to another policy`);
-    noGrad(() => this.#retain.flat.copy_(gradient));
+    noGrad(() => this.#gradients.retain.flat.copy_(gradient));
     [...(reached.toTypedArray() as Uint8Array)].forEach((flag, i) => {
-      this.#retain.reached[i] = flag === 1;
+      this.#gradients.retain.reached[i] = flag === 1;
     });
     this.#hasRetained = true;
   }

@@ -26,7 +26,9 @@ const close = (value: unknown): unknown => {
 };
 
 describe('examples in the documentation', () => {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.startsWith('anchors'),
+  );
   const all = files.flatMap((file) => examples(file).map((code, i) => ({ name: `${file} ${i + 1}`, code })));
 
   test.each(all)('$name', ({ code }) => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { shared, sharedPath } from '../../torch/test/shared.js';
-import { epsilonSchedule, isConflict, updateLambda } from '../src/index.js';
+import { combine, epsilonSchedule, updateLambda } from '../src/index.js';
 
 type Step = Record<string, number> & { conflict?: boolean };
 
@@ -28,7 +28,8 @@ describe.skipIf(shared === null)('decisions of the golden training traces', () =
         12,
       );
       const products = metric === 'cosine' ? { d: cos, T: 1, R: 1 } : { d: dot, T: 1, R: 1 };
-      expect(isConflict(products, h.conflict_threshold, metric)).toBe(conflict);
+      const decision = combine(products, { lambda: 0, threshold: h.conflict_threshold, metric });
+      expect(decision.conflict).toBe(conflict);
     }
   });
 });

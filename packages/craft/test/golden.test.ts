@@ -2,7 +2,6 @@ import * as torch from '@craft-ft/torch';
 import { CraftError, type Tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import {
-  applyMerge_,
   type ConflictMetric,
   computeDot,
   computeHiddenRetentionLoss,
@@ -10,16 +9,15 @@ import {
   type EpsilonScheduleType,
   epsilonSchedule,
   type HiddenLossType,
-  innerProducts,
   mergeGrads,
   type Pooling,
   type ProjectionMode,
   poolHiddenStates,
   projectIfConflict,
   type Reduction,
-  surgery,
   updateLambda,
 } from '../src/index.js';
+import { innerProducts } from '../src/surgery/grad-surgery.js';
 import {
   expectAllClose,
   expectClose,
@@ -30,6 +28,7 @@ import {
   tolerance,
 } from './golden-cases.js';
 import { deviations } from './golden-deviations.js';
+import { mergedInTraining } from './training-surgery.js';
 
 type List = (Tensor | null)[];
 
@@ -72,11 +71,9 @@ function compareProjection(golden: GoldenCase) {
     expectNumber(result.cos, cos, 1e-6, 1);
     expectNumber(result.normSqTask, norm_sq_task, tolerance(golden));
     expectNumber(result.normSqRetain, norm_sq_retain, tolerance(golden));
-    const [flatTask, flatRetain] = [flat(task), flat(retain)];
-    const step = surgery(flatTask, flatRetain, { lambda: 0, threshold, metric });
-    expect(step.conflict).toBe(conflict);
-    const merged = applyMerge_(flatTask, flatRetain, step.a, step.b);
-    expectClose(merged, flat(projected_task), tolerance(golden), scale);
+    const { cut, merged } = mergedInTraining(task, retain, { lambda: 0, threshold, metric });
+    expect(cut.conflictShare).toBe(conflict ? 1 : 0);
+    expectAllClose(merged, projected_task, tolerance(golden), scale);
   }
   const forced = golden.expected.forced_projection as List | undefined;
   if (forced === undefined) return;
@@ -97,14 +94,12 @@ const merge = ({ args }: GoldenCase) =>
 function compareMerge(golden: GoldenCase) {
   const expected = golden.expected.merged as List;
   expectAllClose(merge(golden), expected, tolerance(golden));
-  const [flatTask, flatRetain] = [flat(golden.args.grad_task as List), flat(golden.args.grad_retain as List)];
-  const lambda = golden.args.lambda_weight as number;
-  const { a, b } = surgery(flatTask, flatRetain, {
-    lambda,
+  const { merged } = mergedInTraining(golden.args.grad_task as List, golden.args.grad_retain as List, {
+    surgery: 'none',
+    lambda: golden.args.lambda_weight as number,
     mode: golden.args.mode as ProjectionMode,
-    project: false,
   });
-  expectClose(applyMerge_(flatTask, flatRetain, a, b), flat(expected), tolerance(golden));
+  expectAllClose(merged, expected, tolerance(golden));
 }
 
 function epsilons({ args }: GoldenCase): number[] {

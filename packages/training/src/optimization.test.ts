@@ -91,7 +91,7 @@ describe('updates', () => {
       [0.1, 0, 0.1],
     ]);
     const norm = optim.gradNorm(sum.flat);
-    expect(fused.optimization.applyMerged(0, task, retain, { a, b, norm })).toEqual({
+    expect(fused.optimization.apply(0, { first: task, second: retain, a, b }, norm)).toEqual({
       gradNorm: norm,
       lr: 0.1,
     });
@@ -105,7 +105,7 @@ describe('updates', () => {
     const before = values();
     const broken = gradient([[Number.NaN, 1], []]);
     expect(optimization.apply(0, broken).gradNorm).toBeNaN();
-    optimization.applyMerged(0, broken, broken, { a: 1, b: 1, norm: Number.POSITIVE_INFINITY });
+    optimization.apply(0, { first: broken, second: broken, a: 1, b: 1 }, Number.POSITIVE_INFINITY);
     expect([values(), optimization.adamw.steps]).toEqual([before, [0, 0]]);
   });
 });

@@ -34,32 +34,17 @@ export class Optimization {
    * Clips a gradient and updates the parameters with it, in one pass over memory; the gradient itself stays as it is. One whose
    * norm is not finite changes nothing: the caller sees it in the result and stops.
    *
-   * @param gradNorm the gradient's norm, where the caller knows it already
+   * @param gradient also a linear combination of two, which is formed in that pass and stored nowhere: a parameter that either of them
+   *   reached is updated, one that neither reached is left alone
+   * @param gradNorm the gradient's norm, where the caller knows it already; of a combination it must (`torch.optim.gram` gives the
+   *   inner products that it follows from)
    */
-  apply(step: number, gradient: optim.FlatGradient, gradNorm = optim.gradNorm(gradient.flat)): AppliedStep {
-    return this.#update(step, gradient, gradNorm);
-  }
-
-  /**
-   * The same with a·task + b·retain, which is stored nowhere. A parameter that either gradient reached is updated; one that
-   * neither reached is left alone.
-   *
-   * @param coefficients one pair of numbers, or one per parameter for a surgery per module or tensor; `norm` is the length of
-   *   the combination, which the inner products of the two gradients give (`torch.optim.gram`)
-   */
-  applyMerged(
-    step: number,
-    task: optim.FlatGradient,
-    retain: optim.FlatGradient,
-    { a, b, norm }: { a: optim.Coefficient; b: optim.Coefficient; norm: number },
-  ): AppliedStep {
-    return this.#update(step, { first: task, second: retain, a, b }, norm);
-  }
-
-  #update(
+  apply(step: number, gradient: optim.FlatGradient, gradNorm?: number): AppliedStep;
+  apply(step: number, gradient: optim.CombinedGradient, gradNorm: number): AppliedStep;
+  apply(
     step: number,
     gradient: optim.FlatGradient | optim.CombinedGradient,
-    gradNorm: number,
+    gradNorm = 'flat' in gradient ? optim.gradNorm(gradient.flat) : Number.NaN,
   ): AppliedStep {
     const factor = this.schedule(step);
     const result = { gradNorm, lr: this.adamw.learningRates[0] * factor };

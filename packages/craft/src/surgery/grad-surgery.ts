@@ -16,19 +16,76 @@
  * The projection is PCGrad's, one-sided: only the task gradient gives way, since retention is a constraint and not a second
  * task. CAGrad looks for a better compromise of all gradients; PCGrad's closed form needs three inner products.
  *
- * Lists hold one gradient per parameter, null where a loss does not reach it; null counts as zero. These functions allocate
- * their results. The training step uses `surgery` and `applyMerge_` on flat buffers, which allocate nothing, and follow
- * the same arithmetic (coefficients.ts).
+ * Training runs {@link GradientPair}: two flat buffers, of which nothing is ever copied. The functions on lists take one gradient per
+ * parameter, null (which counts as zero) where a loss does not reach it, as the original project does, and allocate their results. Both
+ * get their coefficients from `combine` in surgery.ts.
  *
  * References: T. Yu et al., Gradient Surgery for Multi-Task Learning (PCGrad), NeurIPS 2020. B. Liu et al.,
  * Conflict-Averse Gradient Descent for Multi-Task Learning (CAGrad), NeurIPS 2021.
  */
+import { CraftError, noGrad, optim, type Tensor } from '@craft-ft/torch';
+import {
+  type ConflictMetric,
+  combine,
+  combineGroups,
+  cosine,
+  type GroupedCombination,
+  type Products,
+  type ProjectionMode,
+  type SurgeryGranularity,
+  type SurgerySettings,
+  sumOf,
+  surgeryGroups,
+} from './surgery.js';
 
-import type { Tensor } from '@craft-ft/torch';
-import * as torch from '@craft-ft/torch';
-import { cosine, isConflict, mergeWeights } from './coefficients.js';
-import type { ConflictMetric, ProjectionMode } from './config.js';
-import { checkPairs, type Grads, innerProducts } from './inner-products.js';
+/**
+ * The gradients of the two losses in flat memory, and the surgery on them: one pass over memory for the inner products; the merged
+ * gradient is then formed inside the optimiser's own pass and stored nowhere.
+ *
+ * With gradients that were averaged over several processes beforehand, every process decides the same.
+ *
+ * @example
+ * ```
+ * const pair = new GradientPair(optimization.parameters, 'model');
+ * pair.task.collect(() => taskLoss.backward());
+ * pair.retain.collect(() => retentionLoss.backward());
+ * const cut = pair.combine({ lambda: 0.5 });
+ * optimization.apply(step, pair.merged(cut), cut.norm);
+ * ```
+ */
+export class GradientPair {
+  readonly task: optim.GradBuffer;
+  readonly retain: optim.GradBuffer;
+  /** Stretches that inner products are taken of, and which group of the surgery each belongs to. */
+  readonly #stretches: readonly { offset: number; length: number }[] | undefined;
+  readonly #groups: readonly number[];
+
+  constructor(parameters: optim.FlatParameters, granularity: SurgeryGranularity) {
+    this.task = parameters.gradBuffer();
+    this.retain = parameters.gradBuffer();
+    const whole = granularity === 'model';
+    this.#stretches = whole ? undefined : parameters.entries;
+    const names = parameters.entries.map(({ name }) => name);
+    this.#groups = whole ? [0] : surgeryGroups(names, granularity);
+  }
+
+  /** Decides the surgery on the gradients as they are now; changes neither. */
+  combine(settings: SurgerySettings): GroupedCombination {
+    return combineGroups(
+      optim.gram(this.task.flat, this.retain.flat, this.#stretches),
+      this.#groups,
+      settings,
+    );
+  }
+
+  /** a·g_t + b·g_r, for the optimiser. */
+  merged({ a, b }: Pick<GroupedCombination, 'a' | 'b'>): optim.CombinedGradient {
+    return { first: this.task, second: this.retain, a, b };
+  }
+}
+
+/** A gradient per parameter; null where the loss does not reach the parameter. */
+export type Grads = readonly (Tensor | null)[];
 
 /**
  * Inner product of two gradients over all parameters: positive, they cooperate; negative, they conflict.
@@ -91,8 +148,9 @@ export function projectIfConflict(
 ): Projection {
   const products = innerProducts(gradTask, gradRetain);
   const { d: dot, T: normSqTask, R: normSqRetain } = products;
-  const conflict = isConflict(products, threshold, metric);
-  const projected = conflict ? combine(gradTask, gradRetain, 1, -dot / normSqRetain) : [...gradTask];
+  // λ = 0 leaves the projected task gradient alone.
+  const { a, b, conflict } = combine(products, { lambda: 0, threshold, metric });
+  const projected = conflict ? weightedSum(gradTask, gradRetain, a, b) : [...gradTask];
   return { projected, conflict, dot, cos: cosine(products), normSqTask, normSqRetain };
 }
 
@@ -123,15 +181,51 @@ export function mergeGrads(
   mode: ProjectionMode = 'weighted',
 ): (Tensor | null)[] {
   checkPairs(gradTask, gradRetain);
-  const weights = mergeWeights(mode, lambdaWeight);
-  return combine(gradTask, gradRetain, weights.task, weights.retain, true);
+  // A plain merge looks at no inner product.
+  const { a, b } = combine({ d: 0, T: 0, R: 0 }, { surgery: 'none', lambda: lambdaWeight, mode });
+  return weightedSum(gradTask, gradRetain, a, b, true);
+}
+
+/**
+ * ⟨g_t, g_r⟩, |g_t|² and |g_r|² over all parameters, reading both gradients once.
+ *
+ * @throws CraftError `GRADS_MISMATCH`
+ */
+export function innerProducts(gradTask: Grads, gradRetain: Grads): Products {
+  checkPairs(gradTask, gradRetain);
+  return sumOf(optim.gramOfPairs(gradTask.map((task, i) => [task, gradRetain[i]!] as const)));
+}
+
+function checkPairs(gradTask: Grads, gradRetain: Grads): void {
+  if (gradTask.length !== gradRetain.length) {
+    const counts = `${gradTask.length} task gradients and ${gradRetain.length} retention gradients`;
+    throw new CraftError(
+      'GRADS_MISMATCH',
+      `${counts}: pass one entry per parameter, null where it is missing`,
+    );
+  }
+  gradTask.forEach((task, i) => {
+    const [left, right] = [task?.shape, gradRetain[i]?.shape];
+    if (left === undefined || right === undefined || left.join() === right.join()) return;
+    const shapes = `[${left}] (task) and [${right}] (retention)`;
+    throw new CraftError(
+      'GRADS_MISMATCH',
+      `gradient ${i} has shapes ${shapes}: both must be the parameter's`,
+    );
+  });
 }
 
 /** a·g_t + b·g_r; with a = 1 and no g_r, g_t itself unless `copy`. */
-function combine(gradTask: Grads, gradRetain: Grads, a: number, b: number, copy = false): (Tensor | null)[] {
-  return torch.noGrad(() =>
+function weightedSum(
+  gradTask: Grads,
+  gradRetain: Grads,
+  a: number,
+  b: number,
+  copy = false,
+): (Tensor | null)[] {
+  return noGrad(() =>
     gradTask.map((task, i) => {
-      const retain = gradRetain[i];
+      const retain = gradRetain[i]!;
       if (retain === null) return task === null || (a === 1 && !copy) ? task : task.mul(a);
       if (task === null) return retain.mul(b);
       return a === 1 ? task.add(retain, { alpha: b }) : task.mul(a).add_(retain, { alpha: b });

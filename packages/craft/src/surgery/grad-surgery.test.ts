@@ -1,7 +1,9 @@
 import type { Tensor } from '@craft-ft/torch';
 import * as torch from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { computeDot, mergeGrads, projectIfConflict } from './grad-surgery.js';
+import { mergedInTraining } from '../../test/training-surgery.js';
+import { computeDot, innerProducts, mergeGrads, projectIfConflict } from './grad-surgery.js';
+import { cosine, type SurgerySettings } from './surgery.js';
 
 const gradient = (...values: number[]) => [torch.tensor(values)];
 const values = (list: readonly (Tensor | null)[]) => list.map((tensor) => tensor?.tolist() ?? null);
@@ -115,5 +117,92 @@ describe('missing gradients and thresholds', () => {
   test('an unknown metric is refused', () => {
     const unknown = expect.objectContaining({ code: 'CONFLICT_METRIC_UNKNOWN' });
     expect(() => projectIfConflict([], [], 0, { metric: 'angle' as 'dot' })).toThrow(unknown);
+  });
+});
+
+// d = −2, T = 2, R = 4, cos = −1/√2; projected g_t' = (0, 1).
+const task = () => gradient(1, 1);
+const retain = gradient(-2, 0);
+const train = (settings: SurgerySettings, t = task(), r = retain) => mergedInTraining(t, r, settings);
+
+describe('as training runs it', () => {
+  test.each([
+    ['weighted', 3, { a: 1, b: 3.5, norm: Math.sqrt(37) }, [-6, 1]],
+    ['equal', 3, { a: 0.5, b: 0.75, norm: Math.sqrt(1.25) }, [-1, 0.5]],
+    ['task_priority', 3, { a: 1, b: 1.5, norm: Math.sqrt(5) }, [-2, 1]],
+    ['task_priority', 0.25, { a: 1, b: 0.75, norm: Math.sqrt(1.25) }, [-0.5, 1]],
+  ] as const)('%s with λ = %d: projection folds into b', (mode, lambda, { a, b, norm }, expected) => {
+    const { cut, merged } = train({ lambda, mode });
+    expect(cut).toMatchObject({ d: -2, T: 2, R: 4, conflictShare: 1, a, b });
+    expect(cut.norm).toBeCloseTo(norm, 12);
+    expect(values(merged)).toEqual([expected.map((value) => expect.closeTo(value, 6))]);
+  });
+
+  test('without projection the conflict is reported and the merge is plain', () => {
+    expect(train({ lambda: 3, surgery: 'none' }).cut).toMatchObject({ conflictShare: 1, a: 1, b: 3 });
+  });
+
+  test('retainScale multiplies the retention side, not the projection; in task_priority up to the weight of the task', () => {
+    const cut = (mode: 'weighted' | 'equal' | 'task_priority') =>
+      train({ lambda: 3, mode, retainScale: 5 }).cut;
+    expect(cut('weighted')).toMatchObject({ a: 1, b: 15.5 });
+    expect(cut('equal')).toMatchObject({ a: 0.5, b: 2.75 });
+    expect(cut('task_priority')).toMatchObject({ a: 1, b: 1.5 });
+  });
+
+  test('a retention gradient of zero leaves the task gradient alone', () => {
+    const { cut } = train({ lambda: 1, threshold: 2 }, task(), [torch.zeros([2])]);
+    expect(cut).toMatchObject({ conflictShare: 0, a: 1, b: 1, norm: Math.SQRT2 });
+    expect(cosine(cut)).toBe(0);
+  });
+
+  test('opposite gradients with λ = 0: the norm is zero, not NaN', () => {
+    const noisy = torch.randn([1000]);
+    const { norm, T } = train({ lambda: 0 }, [noisy], [noisy.neg()]).cut;
+    expect(norm).toBeLessThan(1e-7 * Math.sqrt(T));
+  });
+
+  test('an overflowed gradient makes the norm NaN and no conflict', () => {
+    const { cut } = train({ lambda: 0 }, task(), gradient(Number.NaN, 0));
+    expect(cut).toMatchObject({ conflictShare: 0, norm: Number.NaN });
+  });
+
+  test('an unknown mode is refused', () => {
+    const unknown = expect.objectContaining({ code: 'PROJECTION_MODE_UNKNOWN' });
+    expect(() => train({ lambda: 1, mode: 'sum' as 'equal' })).toThrow(unknown);
+  });
+});
+
+describe('inner products', () => {
+  test('chunk boundaries: every element counts once', () => {
+    for (const size of [1, 32_767, 32_768, 32_769, 65_536, 100_003]) {
+      const ones = torch.ones([size]);
+      expect(innerProducts([ones], [ones.mul(2)])).toEqual({ d: 2 * size, T: size, R: 4 * size });
+    }
+  });
+
+  test('accumulates in float64: a small term survives beside a large one, in every dtype', () => {
+    for (const dtype of ['float32', 'float64', 'bfloat16'] as const) {
+      const a = torch.tensor([4096, 1], { dtype });
+      expect(innerProducts([a], [a]).d).toBe(2 ** 24 + 1);
+    }
+  });
+
+  test('non-contiguous, scalar and empty gradients', () => {
+    const a = torch.arange(0, 6).to('float32').view([2, 3]);
+    const list = [a.t(), torch.tensor(2), torch.zeros([0, 3])];
+    expect(innerProducts(list, list)).toEqual({ d: 59, T: 59, R: 59 });
+  });
+
+  test('missing sides, also all of them', () => {
+    const three = torch.tensor([3]);
+    expect(innerProducts([three, null], [null, three])).toEqual({ d: 0, T: 9, R: 9 });
+    expect(innerProducts([null], [null])).toEqual({ d: 0, T: 0, R: 0 });
+    expect(innerProducts([], [])).toEqual({ d: 0, T: 0, R: 0 });
+  });
+
+  test('a gradient that overflowed shows', () => {
+    const products = innerProducts([torch.tensor([Number.NaN, 1])], [torch.tensor([1, 1])]);
+    expect([products.d, products.T, products.R]).toEqual([Number.NaN, Number.NaN, 2]);
   });
 });

@@ -1,8 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Products } from '../coefficients.js';
-import type { SurgeryType } from '../config.js';
-import { combine, projectOnly, type SurgerySettings } from './combine.js';
+import {
+  combine,
+  combineGroups,
+  type Products,
+  type SurgerySettings,
+  type SurgeryType,
+  surgeryGroups,
+} from './surgery.js';
 
 const settings = (more: Partial<SurgerySettings>): SurgerySettings => ({
   ...{ surgery: 'projection', lambda: 0.5, mode: 'weighted', threshold: 0, metric: 'cosine' },
@@ -66,6 +71,35 @@ describe('values by hand', () => {
     expect(merged(t, r, { surgery: 'none', lambda: 3, mode: 'task_priority' })).toEqual(close([-1, 1]));
   });
 
+  test('task_priority: retention never weighs more than the task, K-step retention or not', () => {
+    for (const [lambda, retainScale, weight] of [
+      [1, 5, 1],
+      [0.1, 5, 0.5],
+      [0.4, 1, 0.4],
+      [7, 1, 1],
+    ] as const) {
+      const { a, b } = combine(products(t, r), {
+        surgery: 'none',
+        mode: 'task_priority',
+        lambda,
+        retainScale,
+      });
+      expect([a, b]).toEqual([1, weight]);
+    }
+  });
+
+  test('A-GEM conflicts where it projects, whatever the threshold says', () => {
+    const close: Products = { d: -0.01, T: 1, R: 1 };
+    for (const threshold of [-0.5, 2]) {
+      expect(combine(close, settings({ surgery: 'agem', threshold }))).toMatchObject({
+        ...{ a: 1, b: 0.01, conflict: true },
+      });
+      expect(combine({ ...close, d: 0.01 }, settings({ surgery: 'agem', threshold }))).toMatchObject({
+        ...{ a: 1, b: 0, conflict: false },
+      });
+    }
+  });
+
   test('a vanishing gradient is no conflict and divides nothing', () => {
     for (const surgery of ['none', 'projection', 'pcgrad', 'agem', 'cagrad'] as const) {
       expect(merged(t, [0, 0], { surgery }).every(Number.isFinite)).toBe(true);
@@ -74,9 +108,9 @@ describe('values by hand', () => {
   });
 
   test('between retention steps: only the projection, nothing added', () => {
-    const { a, b, conflict } = projectOnly(products(t, r), { threshold: 0, metric: 'cosine' });
+    const { a, b, conflict } = combine(products(t, r), { lambda: 0, threshold: 0 });
     expect([a, b, conflict]).toEqual([1, 0.5, true]);
-    expect(projectOnly(products(t, [2, 0]), { threshold: 0, metric: 'cosine' })).toMatchObject({
+    expect(combine(products(t, [2, 0]), { lambda: 0, threshold: 0 })).toMatchObject({
       a: 1,
       b: 0,
     });
@@ -140,4 +174,37 @@ describe('properties', () => {
       { numRuns: 50 },
     );
   });
+});
+
+const NAMES = [
+  'model.encoder.layers.0.self_attn.in_proj_weight',
+  'model.encoder.layers.0.norm1.weight',
+  'model.encoder.layers.1.norm1.weight',
+  'model.backbone.layer1.0.conv1.weight',
+  'model.action_head.weight',
+  'model.action_head.bias',
+];
+
+test('groups', () => {
+  expect(surgeryGroups(NAMES, 'model')).toEqual([0, 0, 0, 0, 0, 0]);
+  expect(surgeryGroups(NAMES, 'module')).toEqual([0, 0, 1, 2, 3, 3]);
+  expect(surgeryGroups(NAMES, 'tensor')).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+const decide = settings({ lambda: 1, cagradC: 0 });
+
+// Two tensors: the first in conflict, the second not; over both the conflict cancels.
+const TENSORS = [
+  { d: -2, T: 2, R: 4 },
+  { d: 3, T: 9, R: 1 },
+];
+
+test('conflicts that cancel in the whole are found tensor by tensor', () => {
+  const whole = combineGroups(TENSORS, [0, 0], decide);
+  expect(whole).toMatchObject({ d: 1, T: 11, R: 5, a: 1, b: 1, conflictShare: 0 });
+  expect(whole.norm).toBeCloseTo(Math.sqrt(11 + 2 + 5), 12);
+  const each = combineGroups(TENSORS, [0, 1], decide);
+  // First: b = 1 + 2/4, |g|² = 2 − 2·1.5·2 + 1.5²·4 = 5; second: 9 + 6 + 1 = 16.
+  expect(each).toMatchObject({ d: 1, a: [1, 1], b: [1.5, 1], conflictShare: 0.5 });
+  expect(each.norm).toBeCloseTo(Math.sqrt(21), 12);
 });
