@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync } from 'node:fs';
+import { constants, copyFileSync, existsSync } from 'node:fs';
 import { atomicWriteFile, explainWriteError } from '@craft-ft/torch';
 
 /**
@@ -13,14 +13,15 @@ export function replaceFile(path: string, content: string | Uint8Array): string 
   return copy;
 }
 
-/** Copies a file that is about to be replaced. */
+/** Copies a file that is about to be replaced; never over another copy. */
 export function keepOriginal(path: string): string {
-  let copy = `${path}.bak`;
-  for (let n = 2; existsSync(copy); n++) copy = `${path}.bak.${n}`;
-  try {
-    copyFileSync(path, copy);
-  } catch (error) {
-    throw explainWriteError(error, copy);
+  for (let n = 1; ; n++) {
+    const copy = n === 1 ? `${path}.bak` : `${path}.bak.${n}`;
+    try {
+      copyFileSync(path, copy, constants.COPYFILE_EXCL);
+      return copy;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainWriteError(error, copy);
+    }
   }
-  return copy;
 }

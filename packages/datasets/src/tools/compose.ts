@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { CraftError, explainWriteError } from '@craft-ft/torch';
+import { CraftError, explainWriteError, makeFolder, placeFolder } from '@craft-ft/torch';
 import type { OnWarning } from '../dataset/files.js';
 import { composeData } from './compose-data.js';
 import { addCameras, writeComposedMetadata } from './compose-metadata.js';
@@ -50,37 +51,61 @@ export async function composeDataset(
   const root = resolve(output);
   const warn = options.onWarning ?? ((message) => console.warn(message));
   if (episodes.length === 0) throw new CraftError('DATASET_EPISODES', `${root}: no episodes to write`);
-  if (existsSync(root) && readdirSync(root).length > 0) {
-    throw new CraftError('DATASET_EXISTS', `${root}: already exists and is not empty; choose another folder`);
-  }
+  checkVacant(root);
   checkSameFeatures([...new Set(episodes.map(({ metadata }) => metadata))]);
-  const partial = join(dirname(root), `.${basename(root)}.${process.pid}.partial`);
-  writing(root, () => {
-    rmSync(partial, { recursive: true, force: true });
-    mkdirSync(dirname(root), { recursive: true });
-  });
+  const partial = makePartial(root);
+  let complete = false;
   try {
     const { written, tasks } = await composeData(episodes, partial, options, warn);
     const videos = await composeVideos(episodes, partial, options.videoFilesSizeInMb ?? 200);
     writeComposedMetadata(episodes[0]!.metadata, partial, written, tasks, options);
     await addCameras(episodes, partial, videos, warn);
     const compared = await verifyComposed(episodes, partial, options.toleranceS ?? 1e-4);
-    writing(root, () => {
-      rmSync(root, { recursive: true, force: true });
-      renameSync(partial, root);
-    });
+    complete = true;
+    place(partial, root);
     const frames = episodes.reduce((sum, { episode }) => sum + episode.length, 0);
     return { root, episodes: episodes.length, frames, ...compared };
   } finally {
-    rmSync(partial, { recursive: true, force: true });
+    if (!complete) rmSync(partial, { recursive: true, force: true });
   }
 }
 
-/** Runs calls of the file system. Throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
-function writing(path: string, step: () => void): void {
+/** Refuses an output that would lose something. @throws CraftError `DATASET_EXISTS` unless it is absent or an empty folder */
+export function checkVacant(root: string): void {
+  if (isVacant(root)) return;
+  const what = statSync(root).isDirectory() ? 'already exists and is not empty' : 'is a file';
+  throw new CraftError('DATASET_EXISTS', `${root}: ${what}; choose another folder`);
+}
+
+function isVacant(root: string): boolean {
+  return !existsSync(root) || (statSync(root).isDirectory() && readdirSync(root).length === 0);
+}
+
+/** Makes a folder beside `root` that no other tool writes to. */
+function makePartial(root: string): string {
+  const home = existsSync(root) ? realpathSync(root) : root;
+  makeFolder(dirname(home));
+  const partial = join(dirname(home), `.${basename(home)}.${randomBytes(4).toString('hex')}.partial`);
   try {
-    step();
+    mkdirSync(partial);
   } catch (error) {
-    throw explainWriteError(error, path);
+    throw explainWriteError(error, root);
+  }
+  return partial;
+}
+
+/**
+ * Gives the complete dataset its name. Much time may have passed since the output was found vacant: what has been written there
+ * since is left alone, and the new dataset is kept too.
+ */
+function place(partial: string, root: string): void {
+  try {
+    placeFolder(partial, existsSync(root) ? realpathSync(root) : root);
+  } catch (error) {
+    if (!(error instanceof CraftError)) throw error;
+    const kept = `the new dataset is complete in ${partial}, move it where you want it`;
+    if (isVacant(root)) throw new CraftError(error.code, `${error.message}; ${kept}`, { cause: error });
+    const message = `${root}: something else was written there meanwhile and is left as it is; ${kept}`;
+    throw new CraftError('DATASET_EXISTS', message, { cause: error });
   }
 }

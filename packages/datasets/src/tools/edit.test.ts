@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -116,6 +124,45 @@ describe('convert', () => {
     await expectCraftError(() => convertDataset(odd, output), 'TOOL_FEATURES', '"note" has dtype "language"');
     expect(existsSync(output)).toBe(false);
     expect(readdirSync(dirname(output))).toEqual([]);
+  });
+
+  it('leaves alone what is written to the output meanwhile, and keeps the new dataset beside it', async () => {
+    const source = makeDataset([2, 3]);
+    const output = temporaryFolder();
+    const theirs = join(output, 'notes.txt');
+    const onProgress = (): void => {
+      mkdirSync(output, { recursive: true });
+      writeFileSync(theirs, 'mine');
+    };
+    await expectCraftError(() => convertDataset(source, output, { onProgress }), 'DATASET_EXISTS', 'partial');
+    expect(readFileSync(theirs, 'utf8')).toBe('mine');
+    const [kept] = readdirSync(dirname(output)).filter((name) => name.endsWith('.partial'));
+    expect(await contents(join(dirname(output), kept!))).toEqual(await contents(source));
+  });
+
+  it('two at once to the same output: one gets the name, nothing is lost', async () => {
+    const sources = [makeDataset([2, 3]), makeDataset([4])];
+    const output = temporaryFolder();
+    mkdirSync(output);
+    const results = await Promise.allSettled(sources.map((source) => convertDataset(source, output)));
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const winner = results.findIndex(({ status }) => status === 'fulfilled');
+    expect(await contents(output)).toEqual(await contents(sources[winner]!));
+    const [kept] = readdirSync(dirname(output)).filter((name) => name.endsWith('.partial'));
+    expect(await contents(join(dirname(output), kept!))).toEqual(await contents(sources[1 - winner]!));
+  });
+
+  it('an output that is a file is refused; one that is a link is written where it points', async () => {
+    const output = temporaryFolder();
+    mkdirSync(dirname(output), { recursive: true });
+    writeFileSync(output, 'mine');
+    await expectCraftError(() => convertDataset(makeDataset([2]), output), 'DATASET_EXISTS', 'is a file');
+    const [link, folder] = [`${output}.link`, `${output}.folder`];
+    mkdirSync(folder);
+    symlinkSync(folder, link);
+    await convertDataset(makeDataset([2]), link);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(readdirSync(folder)).toContain('meta');
   });
 
   const g1 = sharedPath('data', 'g1_yellow_bottle');
@@ -273,6 +320,10 @@ describe('merge, split, delete', () => {
     await expectCraftError(split({ a: 0.9, b: 0.1 }), 'TOOL_SPLIT', '"b" would get none');
     await expectCraftError(split({ a: 0.9, b: [1] }), 'TOOL_SPLIT', 'either');
     await expectCraftError(split({ '../a': 0.9 }), 'TOOL_SPLIT', 'folder');
+    const output = temporaryFolder();
+    mkdirSync(join(output, 'b', 'meta'), { recursive: true });
+    await expectCraftError(() => splitDataset(source, output, { a: [0], b: [1] }), 'DATASET_EXISTS', '/b:');
+    expect(readdirSync(output)).toEqual(['b']);
     await expectCraftError(() => deleteEpisodes(source, temporaryFolder(), [0, 1]), 'DATASET_EPISODES');
     await expectCraftError(
       () => deleteEpisodes(source, temporaryFolder(), [5]),

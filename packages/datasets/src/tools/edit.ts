@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import type { EpisodeRecord } from '../dataset/metadata.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { type Composed, type ComposeOptions, composeDataset } from './compose.js';
+import { type Composed, type ComposeOptions, checkVacant, composeDataset } from './compose.js';
 
 /** Options of {@link convertDataset}. */
 export interface ConvertOptions extends ComposeOptions {
@@ -61,6 +61,7 @@ export async function splitDataset(
 ): Promise<Record<string, Composed>> {
   const metadata = await LeRobotDatasetMetadata.load(source, options);
   const chosen = chooseParts(metadata, parts);
+  for (const name of Object.keys(chosen)) checkVacant(join(output, name));
   const result: Record<string, Composed> = {};
   for (const [name, episodes] of Object.entries(chosen))
     result[name] = await compose(metadata, episodes, join(output, name), options);
