@@ -99,13 +99,14 @@ CRAFT_FUNCTION(grad) {
   const variable_list grads =
       torch::autograd::grad(tensorsArg(args, 0), tensorsArg(args, 1), tensorsArg(args, 2), toBool(args.env, args[3]),
                             toBool(args.env, args[4]), toBool(args.env, args[5]));
+  NewHandles made(args);
   napi_value array;
   check(napi_create_array_with_length(args.env, grads.size(), &array), "array");
   for (size_t i = 0; i < grads.size(); ++i) {
-    check(napi_set_element(args.env, array, i, grads[i].defined() ? newTensor(args, grads[i]) : undefined(args.env)),
+    check(napi_set_element(args.env, array, i, grads[i].defined() ? made.add(grads[i]) : undefined(args.env)),
           "array element");
   }
-  return array;
+  return made.keep(array);
 }
 
 CRAFT_FUNCTION(requiresGrad) { return fromBool(args.env, tensorArg(args, 0).requires_grad()); }
@@ -158,6 +159,21 @@ CRAFT_FUNCTION(setGradEnabled) {
   return fromBool(args.env, before);
 }
 
+// beginGradWatch(), endGradWatch(): whether any operator in between was given a tensor that requires gradients, also where nothing
+// was recorded. Watches nest.
+CRAFT_FUNCTION(beginGradWatch) {
+  args.state->gradWatches.push_back(0);
+  return nullptr;
+}
+CRAFT_FUNCTION(endGradWatch) {
+  auto& watches = args.state->gradWatches;
+  TORCH_CHECK(!watches.empty(), "internal: no gradient watch is on");
+  const bool seen = watches.back() != 0;
+  watches.pop_back();
+  if (seen && !watches.empty()) watches.back() = 1;
+  return fromBool(args.env, seen);
+}
+
 CRAFT_FUNCTION(gradEnabled) { return fromBool(args.env, at::GradMode::is_enabled()); }
 
 CRAFT_FUNCTION(gradBufferCreate) {
@@ -194,6 +210,8 @@ void registerAutograd(napi_env env, napi_value exports) {
   exportFunction(env, exports, "setGrad", setGrad);
   exportFunction(env, exports, "setData", setData);
   exportFunction(env, exports, "setGradEnabled", setGradEnabled);
+  exportFunction(env, exports, "beginGradWatch", beginGradWatch);
+  exportFunction(env, exports, "endGradWatch", endGradWatch);
   exportFunction(env, exports, "gradEnabled", gradEnabled);
   exportFunction(env, exports, "gradBufferCreate", gradBufferCreate);
   exportFunction(env, exports, "gradBufferBegin", gradBufferBegin);

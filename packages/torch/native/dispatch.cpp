@@ -64,6 +64,7 @@ static ArgSpec specOf(const c10::Argument& argument) {
 Op::Op(c10::OperatorHandle handle) : handle(std::move(handle)) {
   const c10::FunctionSchema& schema = this->handle.schema();
   for (const c10::Argument& argument : schema.arguments()) args.push_back(specOf(argument));
+  passesGradient = schema.name() != "aten::detach";
   // An in-place operator returns the tensor it was given: the caller has a handle to it already.
   const auto& returns = schema.returns();
   returnsSelf = returns.size() == 1 && returns[0].alias_info() != nullptr && returns[0].alias_info()->isWrite();
@@ -179,11 +180,11 @@ static IValue toIValue(const CallArgs& args, const ArgSpec& spec, napi_value val
   }
 }
 
-static napi_value fromIValue(const CallArgs& args, IValue value) {
+static napi_value fromIValue(const CallArgs& args, IValue value, NewHandles& made) {
   napi_env env = args.env;
   if (value.isTensor()) {
     at::Tensor tensor = std::move(value).toTensor();
-    return tensor.defined() ? newTensor(args, std::move(tensor)) : undefined(env);
+    return tensor.defined() ? made.add(std::move(tensor)) : undefined(env);
   }
   if (value.isInt()) return fromInt(env, value.toInt());
   if (value.isDouble()) return fromDouble(env, value.toDouble());
@@ -195,42 +196,63 @@ static napi_value fromIValue(const CallArgs& args, IValue value) {
     auto list = value.toListRef();
     check(napi_create_array_with_length(env, list.size(), &array), "array");
     for (size_t i = 0; i < list.size(); ++i) {
-      check(napi_set_element(env, array, i, fromIValue(args, list[i])), "array element");
+      check(napi_set_element(env, array, i, fromIValue(args, list[i], made)), "array element");
     }
     return array;
   }
   throw NapiFailure("this operator returns a type the binding does not convert");
 }
 
-static std::string describe(const CallArgs& args, const Op& op) {
-  std::ostringstream text;
-  const auto& schema = op.handle.schema();
-  text << schema.name();
-  if (!schema.overload_name().empty()) text << "." << schema.overload_name();
-  text << "(";
-  const char* separator = "";
-  auto shape = [&](napi_value value) {
-    int64_t handle;
-    if (napi_get_value_int64(args.env, value, &handle) != napi_ok) return;
-    try {
-      const at::Tensor& tensor = args.state->tensors.get(handle);
-      text << separator << tensor.scalar_type() << tensor.sizes();
-    } catch (const DisposedTensor&) {
-      text << separator << "disposed";
-    }
-    separator = ", ";
-  };
-  for (size_t i = 0; i < op.args.size() && i + 1 < args.count; ++i) {
-    if (op.args[i].kind == ArgKind::Tensor) shape(args[i + 1]);
-    if (op.args[i].kind == ArgKind::TensorList) {
+// What was attempted, for a message. It is made inside a catch, where nothing may be thrown: a tensor that has no shape (a nested one) is
+// left out, and where not even that works the message does without.
+static std::string describe(const CallArgs& args, const Op& op) noexcept {
+  try {
+    std::ostringstream text;
+    const auto& schema = op.handle.schema();
+    text << schema.name();
+    if (!schema.overload_name().empty()) text << "." << schema.overload_name();
+    text << "(";
+    const char* separator = "";
+    auto shape = [&](napi_value value) {
+      int64_t handle;
+      if (napi_get_value_int64(args.env, value, &handle) != napi_ok) return;
+      std::ostringstream part;
       try {
-        forEach(args.env, args[i + 1], shape);
-      } catch (const NapiFailure&) {
+        const at::Tensor& tensor = args.state->tensors.get(handle);
+        part << tensor.scalar_type() << tensor.sizes();
+      } catch (const DisposedTensor&) {
+        part << "disposed";
+      } catch (...) {
+        part << "[?]";
+      }
+      text << separator << part.str();
+      separator = ", ";
+    };
+    for (size_t i = 0; i < op.args.size() && i + 1 < args.count; ++i) {
+      if (op.args[i].kind == ArgKind::Tensor) shape(args[i + 1]);
+      if (op.args[i].kind == ArgKind::TensorList) {
+        try {
+          forEach(args.env, args[i + 1], shape);
+        } catch (const NapiFailure&) {
+        }
       }
     }
+    text << ")";
+    return text.str();
+  } catch (...) {
+    return {};
   }
-  text << ")";
-  return text.str();
+}
+
+// Marks the innermost watch where an argument requires gradients.
+static void noteGrad(Env& state, const torch::jit::Stack& stack) {
+  const auto requiresGrad = [](const IValue& value) { return value.isTensor() && value.toTensor().requires_grad(); };
+  for (const IValue& value : stack) {
+    bool found = requiresGrad(value);
+    if (value.isList())
+      for (const IValue& element : value.toListRef()) found = found || requiresGrad(element);
+    if (found) state.gradWatches.back() = 1;
+  }
 }
 
 static napi_value callOp(const CallArgs& args, const Op& op) {
@@ -257,15 +279,17 @@ static napi_value callOp(const CallArgs& args, const Op& op) {
       throw NapiFailure("missing argument '" + schemaArgs[i].name() + "'");
     }
   }
+  if (!args.state->gradWatches.empty() && op.passesGradient) noteGrad(*args.state, stack);
   op.handle.callBoxed(&stack);
   if (op.returnsSelf || op.returnsVoid) return nullptr;
-  if (stack.size() == 1) return fromIValue(args, std::move(stack[0]));
+  NewHandles made(args);
+  if (stack.size() == 1) return made.keep(fromIValue(args, std::move(stack[0]), made));
   napi_value array;
   check(napi_create_array_with_length(args.env, stack.size(), &array), "array");
   for (size_t i = 0; i < stack.size(); ++i) {
-    check(napi_set_element(args.env, array, i, fromIValue(args, std::move(stack[i]))), "array element");
+    check(napi_set_element(args.env, array, i, fromIValue(args, std::move(stack[i]), made)), "array element");
   }
-  return array;
+  return made.keep(array);
 }
 
 // call(opId, ...arguments): the hot path, hence not through guarded(), whose context would be built on every call.
@@ -282,7 +306,7 @@ static napi_value call(napi_env env, napi_callback_info info) {
     if (state == nullptr) {
       napi_throw_error(env, nullptr, "internal: the addon has no environment");
     } else {
-      throwCurrentException(state, op == nullptr ? "" : describe(*args, *op));
+      throwCurrentException(state, op == nullptr ? "" : describe(*args, *op).c_str());
     }
     return nullptr;
   }

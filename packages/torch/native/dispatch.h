@@ -26,6 +26,7 @@ struct Op {
   explicit Op(c10::OperatorHandle handle);
   c10::OperatorHandle handle;
   std::vector<ArgSpec> args;
+  bool passesGradient = true;  // false for detach
   bool returnsSelf = false;
   bool returnsVoid = false;
 };

@@ -77,6 +77,8 @@ struct Env {
   std::shared_ptr<BorrowedBuffers> borrowed = std::make_shared<BorrowedBuffers>();
   std::unique_ptr<OpTable> ops;
   std::unique_ptr<GradBuffers> gradBuffers;
+  // One per watch that is on: whether an operator was given a tensor that requires gradients (see beginGradWatch).
+  std::vector<uint8_t> gradWatches;
   napi_ref torchError = nullptr;
   napi_ref disposedError = nullptr;
 

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <cmath>
+#include <cstring>
 #include <sstream>
 
 namespace craft {
@@ -127,8 +128,7 @@ napi_value undefined(napi_env env) {
   return result;
 }
 
-static void throwAs(Env* state, napi_ref errorClass, const std::string& context, const std::string& sentence) {
-  const std::string message = context.empty() ? sentence : context + ": " + sentence;
+static void throwAs(Env* state, napi_ref errorClass, const std::string& message) {
   napi_env env = state->napi;
   napi_value constructor, text, error;
   if (errorClass != nullptr && napi_get_reference_value(env, errorClass, &constructor) == napi_ok &&
@@ -141,25 +141,31 @@ static void throwAs(Env* state, napi_ref errorClass, const std::string& context,
 }
 
 // Only libtorch's own sentence: what follows a newline is C++ source positions and back-traces.
-static std::string firstLine(const std::string& text) {
-  const size_t end = text.find('\n');
-  return end == std::string::npos ? text : text.substr(0, end);
+static std::string sentence(const char* context, const char* text) {
+  std::string message(context);
+  if (!message.empty()) message += ": ";
+  return message.append(text, std::strcspn(text, "\n"));
 }
 
-void throwCurrentException(Env* state, const std::string& context) {
+void throwCurrentException(Env* state, const char* context) noexcept {
   bool pending = false;
   napi_is_exception_pending(state->napi, &pending);
   if (pending) return;
+  // Making the message may itself throw, for want of memory; an exception that left a catch block here would end the process.
   try {
-    throw;
-  } catch (const DisposedTensor& error) {
-    throwAs(state, state->disposedError, context, error.what());
-  } catch (const c10::Error& error) {
-    throwAs(state, state->torchError, context, firstLine(error.what_without_backtrace()));
-  } catch (const std::exception& error) {
-    throwAs(state, state->torchError, context, firstLine(error.what()));
+    try {
+      throw;
+    } catch (const DisposedTensor& error) {
+      throwAs(state, state->disposedError, sentence(context, error.what()));
+    } catch (const c10::Error& error) {
+      throwAs(state, state->torchError, sentence(context, error.what_without_backtrace()));
+    } catch (const std::exception& error) {
+      throwAs(state, state->torchError, sentence(context, error.what()));
+    } catch (...) {
+      throwAs(state, state->torchError, sentence(context, "unknown C++ exception"));
+    }
   } catch (...) {
-    throwAs(state, state->torchError, context, "unknown C++ exception");
+    napi_throw_error(state->napi, nullptr, "an error without a message: out of memory?");
   }
 }
 

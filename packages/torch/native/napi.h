@@ -1,6 +1,8 @@
 // The few helpers over plain Node-API that the addon needs.
 #pragma once
 
+#include <c10/util/SmallVector.h>
+
 #include <array>
 #include <string>
 #include <vector>
@@ -50,13 +52,37 @@ napi_value undefined(napi_env env);
 inline const at::Tensor& tensorArg(const CallArgs& args, size_t i) {
   return args.state->tensors.get(toInt(args.env, args[i]));
 }
+// Handles made for the results of one call: given back when the call fails before JavaScript has got to know them.
+class NewHandles {
+ public:
+  explicit NewHandles(const CallArgs& args) : args_(args) {}
+  NewHandles(const NewHandles&) = delete;
+  ~NewHandles() {
+    for (int32_t handle : made_) args_.state->tensors.remove(handle);
+  }
+  napi_value add(at::Tensor tensor) {
+    made_.push_back(-1);
+    made_.back() = args_.state->tensors.add(std::move(tensor));
+    return fromInt(args_.env, made_.back());
+  }
+  napi_value keep(napi_value result) {
+    made_.clear();
+    return result;
+  }
+
+ private:
+  const CallArgs& args_;
+  c10::SmallVector<int32_t, 4> made_;
+};
+
 inline napi_value newTensor(const CallArgs& args, at::Tensor tensor) {
-  return fromInt(args.env, args.state->tensors.add(std::move(tensor)));
+  NewHandles made(args);
+  return made.keep(made.add(std::move(tensor)));
 }
 
 // Runs `body` and turns every C++ exception into a JavaScript one, after all C++ temporaries are gone.
 // `describe` is only called on failure and says what was being attempted (operator, shapes).
-void throwCurrentException(Env* state, const std::string& context);
+void throwCurrentException(Env* state, const char* context) noexcept;
 
 template <typename Body>
 napi_value guarded(napi_env env, napi_callback_info info, const char* name, Body body) {

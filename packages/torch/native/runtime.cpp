@@ -38,7 +38,11 @@ CRAFT_FUNCTION(manualSeed) {
 
 // newGenerator(seed): a generator of its own on the CPU
 CRAFT_FUNCTION(newGenerator) {
-  at::Generator generator = at::globalContext().defaultGenerator(at::Device(at::kCPU)).clone();
+  at::Generator original = at::globalContext().defaultGenerator(at::Device(at::kCPU));
+  at::Generator generator = [&] {
+    std::lock_guard<std::mutex> lock(original.mutex());
+    return original.clone();
+  }();
   generator.set_current_seed(toSeed(args.env, args[0]));
   return fromInt(args.env, args.state->generators.add(std::move(generator)));
 }

@@ -103,6 +103,36 @@ CRAFT_FUNCTION(copyOut) {
   return nullptr;
 }
 
+static std::pair<int32_t*, int64_t*> handlesAndPointers(const CallArgs& args, size_t* count) {
+  void *handles = nullptr, *pointers = nullptr;
+  size_t length = 0;
+  check(napi_get_typedarray_info(args.env, args[0], nullptr, count, &handles, nullptr, nullptr), "expected Int32Array");
+  check(napi_get_typedarray_info(args.env, args[1], nullptr, &length, &pointers, nullptr, nullptr), "expected BigInt64Array");
+  TORCH_CHECK(*count == length, "as many pointers as handles are needed");
+  return {static_cast<int32_t*>(handles), static_cast<int64_t*>(pointers)};
+}
+
+// dataPointers(handles: Int32Array, out: BigInt64Array): where the elements of tensors lie
+CRAFT_FUNCTION(dataPointers) {
+  size_t count = 0;
+  const auto [handles, pointers] = handlesAndPointers(args, &count);
+  for (size_t i = 0; i < count; ++i) pointers[i] = reinterpret_cast<int64_t>(args.state->tensors.get(handles[i]).data_ptr());
+  return nullptr;
+}
+// firstMoved(handles: Int32Array, pointers: BigInt64Array): index of the first tensor whose elements lie elsewhere (or that is gone), -1: none
+CRAFT_FUNCTION(firstMoved) {
+  size_t count = 0;
+  const auto [handles, pointers] = handlesAndPointers(args, &count);
+  const auto& slots = args.state->tensors.slots();
+  for (size_t i = 0; i < count; ++i) {
+    const bool gone = handles[i] < 0 || static_cast<size_t>(handles[i]) >= slots.size() || !slots[handles[i]].defined();
+    if (gone || reinterpret_cast<int64_t>(slots[handles[i]].data_ptr()) != pointers[i]) {
+      return fromInt(args.env, static_cast<int64_t>(i));
+    }
+  }
+  return fromInt(args.env, -1);
+}
+
 // memory(): [live handles, bytes of the distinct storages behind them].
 CRAFT_FUNCTION(memory) {
   std::vector<std::pair<const void*, int64_t>> storages;
@@ -134,6 +164,8 @@ void registerTensor(napi_env env, napi_value exports) {
   exportFunction(env, exports, "item", item);
   exportFunction(env, exports, "fromBuffer", fromBuffer);
   exportFunction(env, exports, "copyOut", copyOut);
+  exportFunction(env, exports, "dataPointers", dataPointers);
+  exportFunction(env, exports, "firstMoved", firstMoved);
   exportFunction(env, exports, "memory", memory);
 }
 

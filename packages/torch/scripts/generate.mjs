@@ -322,7 +322,7 @@ writeFileSync(
   `${header}import type { DType } from '../dtype.js';
 import type { Scalar } from '../operator.js';
 import type { Generator } from '../random.js';
-import { Tensor } from '../tensor.js';
+import { addMethods, type Tensor } from '../tensor.js';
 import * as ops from './ops.js';
 
 type Loose = (...args: unknown[]) => unknown;
@@ -337,9 +337,7 @@ const methods = {
 ${assignments.join('\n')}
 };
 
-for (const [name, method] of Object.entries(methods)) {
-  Object.defineProperty(Tensor.prototype, name, { value: method, writable: true, configurable: true });
-}
+addMethods(methods);
 `,
 );
 console.log(`${functions.length} functions, ${assignments.length} methods from libtorch ${native.version()}`);

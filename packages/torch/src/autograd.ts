@@ -1,42 +1,14 @@
-import { backwardThroughCheckpoints, hasCheckpoints } from './checkpoint.js';
+import { type BackwardOptions, backwardThroughCheckpoints, hasCheckpoints, runEngine } from './checkpoint.js';
 import { CraftError } from './errors.js';
 import { native } from './native.js';
 import { handles } from './operator.js';
-import { type Tensor, wrap } from './tensor.js';
+import { addMethods, type Tensor, wrap } from './tensor.js';
 
-/** How a backward pass treats the graph it walks. */
-export interface BackwardOptions {
-  /** Keep the graph for another pass. Default: `createGraph`. */
-  retainGraph?: boolean;
-  /** Record the backward pass itself, for higher derivatives. Default false. */
-  createGraph?: boolean;
-}
-
-function withGradMode<T>(on: boolean, body: () => T): T {
-  const before = native.setGradEnabled(on);
-  try {
-    const result = body();
-    if (result instanceof Promise)
-      throw new Error('the gradient mode needs a synchronous function: it belongs to the thread');
-    return result;
-  } finally {
-    native.setGradEnabled(before);
+declare module './tensor.js' {
+  interface Tensor {
+    /** Gradients of this scalar with respect to every leaf that requires them; see `torch.backward`. */
+    backward(gradient?: Tensor, options?: BackwardOptions): void;
   }
-}
-
-/** Runs `body` without recording operations for autograd. Synchronous functions only. */
-export function noGrad<T>(body: () => T): T {
-  return withGradMode(false, body);
-}
-
-/** Runs `body` with recording on, inside a `noGrad`. */
-export function enableGrad<T>(body: () => T): T {
-  return withGradMode(true, body);
-}
-
-/** Whether operations are recorded now. */
-export function isGradEnabled(): boolean {
-  return native.gradEnabled();
 }
 
 /**
@@ -51,20 +23,6 @@ export function backward(
 ): void {
   if (hasCheckpoints()) backwardThroughCheckpoints(outputs, gradients, options);
   else runEngine(outputs, gradients, options);
-}
-
-/** One pass of libtorch's engine. */
-export function runEngine(
-  outputs: readonly Tensor[],
-  gradients: readonly Tensor[] | undefined,
-  { createGraph = false, retainGraph = createGraph }: BackwardOptions,
-): void {
-  native.backward(
-    handles(outputs),
-    gradients === undefined ? null : handles(gradients),
-    retainGraph,
-    createGraph,
-  );
 }
 
 /**
@@ -103,3 +61,9 @@ export function grad(
     )
     .map((handle) => (handle === undefined ? null : wrap(handle)));
 }
+
+addMethods({
+  backward(this: Tensor, gradient?: Tensor, options?: BackwardOptions) {
+    backward([this], gradient === undefined ? undefined : [gradient], options);
+  },
+});

@@ -129,6 +129,62 @@ describe('the same gradients as without', () => {
   });
 });
 
+describe('frozen modules', () => {
+  const frozen = () => {
+    const layer = new Layer();
+    layer.requiresGrad_(false);
+    return layer;
+  };
+
+  it('on frozen inputs are computed once and cut nothing', () => {
+    const [tower, head] = [frozen(), new Layer()];
+    const before = torch.memory();
+    const features = torch.checkpoint((y) => tower.call(y), input(false));
+    expect(features.requiresGrad).toBe(false);
+    head.call(features).sum().backward();
+    expect(tower.calls).toBe(1);
+    expect(head.linear.weight.grad).not.toBeNull();
+    features.dispose();
+    head.linear.weight.grad = null;
+    head.linear.bias!.grad = null;
+    expect(torch.memory().bytes - before.bytes).toBeLessThan(2000);
+  });
+
+  it('give the same gradients with an adapter inside, before, or between them', () => {
+    const [list, last] = [[frozen(), new Layer(), frozen()], frozen()];
+    const adapter = new nn.Parameter(torch.randn([4, 4]));
+    for (const order of [
+      [0, 1, 2],
+      [1, 0, 2],
+      [0, 2, 1],
+    ]) {
+      const leaves = [...list[1].parameters(), adapter];
+      expectSame(leaves, (run) => {
+        let h = input(false);
+        for (const i of order) h = run((y) => list[i].call(y), h);
+        return run((y) => torch.cat([last.call(y), y.matmul(adapter)]), h)
+          .square()
+          .sum();
+      });
+    }
+    const inside = torch.checkpoint((y) => last.call(y).matmul(adapter), input(false));
+    expect(inside.requiresGrad).toBe(true);
+  });
+
+  it('count what lists hold and what is passed through, but not what is detached', () => {
+    const x = input();
+    const requires = (body: (y: Tensor) => Tensor, from = input(false)) =>
+      torch.checkpoint(body, from).requiresGrad;
+    expect(requires((y) => torch.cat([y, x]))).toBe(true);
+    expect(requires((y) => torch.noGrad(() => torch.checkpoint((z) => z.mul(x), y)))).toBe(true);
+    expect(requires((y) => y, x)).toBe(true);
+    expect(requires((y) => y.mul(x.detach()))).toBe(false);
+    expect(requires((y) => y.argmax(1), x)).toBe(false);
+    expect(() => requires(() => x.matmul(x))).toThrow(torch.TorchError);
+    expect(requires((y) => y.exp())).toBe(false);
+  });
+});
+
 describe('passes', () => {
   it('two forward passes, then their two backward passes', () => {
     const [list, x] = [layers(1), input()];

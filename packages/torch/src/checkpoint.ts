@@ -1,9 +1,18 @@
-import { enableGrad, isGradEnabled, noGrad, runEngine } from './autograd.js';
 import { CraftError } from './errors.js';
+import { enableGrad, isGradEnabled, noGrad } from './grad-mode.js';
 import { native } from './native.js';
+import { handles } from './operator.js';
 import { getRngState, setRngState } from './random.js';
 import { scope } from './scope.js';
 import { type Tensor, wrap } from './tensor.js';
+
+/** How a backward pass treats the graph it walks. */
+export interface BackwardOptions {
+  /** Keep the graph for another pass. Default: `createGraph`. */
+  retainGraph?: boolean;
+  /** Record the backward pass itself, for higher derivatives. Default false. */
+  createGraph?: boolean;
+}
 
 /**
  * A stretch of the forward pass whose activations were not kept. Its outputs are leaves, cut from the graph: when the engine has
@@ -45,7 +54,8 @@ export function hasCheckpoints(): boolean {
  * memory for time (Chen et al., 2016, "Training deep nets with sublinear memory cost"; as `torch.utils.checkpoint`). Random
  * numbers (dropout) are the same both times. Parameters that `body` uses get their gradients as usual.
  *
- * Gradients flow through `inputs` and through parameters, not through other tensors that `body` closes over. Without recording
+ * Where `body` uses no tensor that requires gradients (a frozen module on frozen inputs), its outputs require none and nothing is computed
+ * a second time. Gradients flow through `inputs` and through parameters, not through other tensors that `body` closes over. Without recording
  * (`noGrad`) this is a plain call. `backward` goes through checkpoints, `grad` and `createGraph` do not and say so. A checkpoint
  * whose outputs are all freed is forgotten at the next `checkpoint` or `backward`, at once by `discardCheckpoints`.
  *
@@ -62,12 +72,28 @@ export function checkpoint<R extends Tensor | Tensor[]>(
   if (!isGradEnabled()) return body(...inputs);
   forgetUnreachable();
   const rng = rngStates(inputs);
-  const result = noGrad(() => scope(() => body(...inputs)));
+  // Without recording, results do not tell whether they depend on what requires gradients: inputs, parameters, whatever `body` closes over.
+  // Whether an operator was given any such tensor does.
+  let touched = false;
+  let result: R;
+  native.beginGradWatch();
+  try {
+    result = noGrad(() => scope(() => body(...inputs)));
+  } finally {
+    touched = native.endGradWatch();
+  }
+  let cut = false;
   const outputs = (Array.isArray(result) ? result : [result]).map((tensor) => {
     // An output that is one of the inputs (or a view of a parameter) must not turn into a leaf under its owner's feet.
-    const leaf = tensor.detach();
-    return leaf.requiresGrad_(leaf.isFloatingPoint);
+    const output = tensor.detach();
+    const differentiable = output.isFloatingPoint && (touched || tensor.requiresGrad);
+    cut ||= differentiable;
+    return output.requiresGrad_(differentiable);
   });
+  if (!cut) {
+    for (const [, state] of rng) state.dispose();
+    return (Array.isArray(result) ? outputs : outputs[0]) as R;
+  }
   segments.push({
     body,
     inputs: inputs.map(hold),
@@ -120,6 +146,20 @@ function free(segment: Segment): void {
   for (const [, state] of segment.rng) state.dispose();
 }
 
+/** One pass of libtorch's engine. */
+export function runEngine(
+  outputs: readonly Tensor[],
+  gradients: readonly Tensor[] | undefined,
+  { createGraph = false, retainGraph = createGraph }: BackwardOptions,
+): void {
+  native.backward(
+    handles(outputs),
+    gradients === undefined ? null : handles(gradients),
+    retainGraph,
+    createGraph,
+  );
+}
+
 /**
  * The backward pass of a graph cut by checkpoints. Segments are taken from the last to the first. Gradients that come out of
  * them wait at the ordinary graph in between until a segment that it may depend on is next, so that a part which feeds
@@ -129,7 +169,7 @@ function free(segment: Segment): void {
 export function backwardThroughCheckpoints(
   outputs: readonly Tensor[],
   gradients: readonly Tensor[] | undefined,
-  options: { retainGraph?: boolean; createGraph?: boolean },
+  options: BackwardOptions,
 ): void {
   if (options.createGraph) {
     throw new CraftError(

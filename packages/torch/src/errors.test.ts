@@ -43,6 +43,17 @@ describe('what libtorch refuses', () => {
     );
   });
 
+  // Asking for such a tensor's shape is an error too, in the middle of making the message of the first.
+  it.skipIf(!torch.hasOperator('_nested_tensor_from_tensor_list'))(
+    'says so of tensors without a shape',
+    () => {
+      const nest = operator('aten::_nested_tensor_from_tensor_list', '');
+      const nested = native.call(nest, [torch.ones([2, 2]).h, torch.ones([3, 2]).h]);
+      const error = craftError(() => native.call(operator('aten::matmul', ''), nested, torch.ones([7]).h));
+      expect(error.message).toMatch(/^aten::matmul\(float\[\?\], float\[7\]\): /i);
+    },
+  );
+
   it('covers the backward pass', () => {
     const error = craftError(() => x.backward());
     expect(error.message).toMatch(/^backward: /);

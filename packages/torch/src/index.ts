@@ -5,8 +5,8 @@
 import './generated/methods.js';
 
 export * from './atomic.js';
-export { type BackwardOptions, backward, enableGrad, grad, isGradEnabled, noGrad } from './autograd.js';
-export { checkpoint, discardCheckpoints } from './checkpoint.js';
+export { backward, grad } from './autograd.js';
+export { type BackwardOptions, checkpoint, discardCheckpoints } from './checkpoint.js';
 export {
   arange,
   empty,
@@ -27,6 +27,7 @@ export {
 export type { DType, TypedArray } from './dtype.js';
 export * from './errors.js';
 export * from './generated/ops.js';
+export { enableGrad, isGradEnabled, noGrad } from './grad-mode.js';
 export { type Index, type Slice, slice } from './indexing.js';
 export { addonPath } from './native.js';
 export * as nn from './nn/index.js';

@@ -2,7 +2,16 @@ import { CraftError } from './errors.js';
 import * as ops from './generated/ops.js';
 import { isScalar, type Scalar } from './operator.js';
 import { scope } from './scope.js';
-import { Tensor } from './tensor.js';
+import { addMethods, Tensor } from './tensor.js';
+
+declare module './tensor.js' {
+  interface Tensor {
+    /** Selects elements as PyTorch's `tensor[...]`: numbers, slices, null for a new axis, '...', index and mask tensors. */
+    index(...indices: Index[]): Tensor;
+    /** `tensor[indices] = value` in PyTorch. */
+    indexPut_(indices: readonly Index[], value: Tensor | Scalar): this;
+  }
+}
 
 /** A range of one dimension: `[start, stop)` by `step`, as Python's slice; negative ends count from the back. */
 export interface Slice {
@@ -62,8 +71,8 @@ function views(self: Tensor, entries: readonly Index[]): { view: Tensor; tensors
   return { view, tensors };
 }
 
-/** `self[...entries]`; a view where no entry is a tensor, else a copy. */
-export function index(self: Tensor, entries: readonly Index[]): Tensor {
+// `self[...entries]`: a view where no entry is a tensor, else a copy.
+function index(self: Tensor, entries: readonly Index[]): Tensor {
   return scope(() => {
     const { view, tensors } = views(self, entries);
     if (tensors.length > 0) return ops.index(view, tensors);
@@ -71,8 +80,7 @@ export function index(self: Tensor, entries: readonly Index[]): Tensor {
   });
 }
 
-/** `self[...entries] = value`. */
-export function indexPut_(self: Tensor, entries: readonly Index[], value: Tensor | Scalar): void {
+function indexPut_(self: Tensor, entries: readonly Index[], value: Tensor | Scalar): void {
   scope(() => {
     const { view, tensors } = views(self, entries);
     if (tensors.length > 0) {
@@ -87,3 +95,13 @@ export function indexPut_(self: Tensor, entries: readonly Index[], value: Tensor
     }
   });
 }
+
+addMethods({
+  index(this: Tensor, ...indices: Index[]) {
+    return index(this, indices);
+  },
+  indexPut_(this: Tensor, indices: readonly Index[], value: Tensor | Scalar) {
+    indexPut_(this, indices, value);
+    return this;
+  },
+});

@@ -31,6 +31,8 @@ export interface Native {
   item(tensor: Handle): number | boolean | bigint;
   fromBuffer(array: ArrayBufferView, shape: readonly number[], dtype: number): Handle;
   copyOut(tensor: Handle, target: Uint8Array): void;
+  dataPointers(tensors: Int32Array, out: BigInt64Array): void;
+  firstMoved(tensors: Int32Array, pointers: BigInt64Array): number;
   memory(): [tensors: number, bytes: number];
 
   backward(outputs: Handle[], gradients: Handle[] | null, retainGraph: boolean, createGraph: boolean): void;
@@ -53,6 +55,8 @@ export interface Native {
   setData(tensor: Handle, data: Handle): void;
   setGradEnabled(on: boolean): boolean;
   gradEnabled(): boolean;
+  beginGradWatch(): void;
+  endGradWatch(): boolean;
   gradBufferCreate(parameters: Handle[], views: Handle[]): number;
   gradBufferBegin(buffer: number): void;
   gradBufferEnd(buffer: number): boolean[];

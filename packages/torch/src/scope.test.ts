@@ -32,6 +32,18 @@ describe('scope', () => {
     expect(kept.map((tensor) => tensor.numel)).toEqual([1, 2, 3, 4, 5]);
   });
 
+  it('is let go of by a dead tensor that somebody holds, with all the others', () => {
+    const held: Tensor[] = [];
+    torch.scope(() => {
+      held.push(torch.ones([1]), torch.ones([1]).add(1));
+      held[1].dispose();
+    });
+    expect(held.map((tensor) => [tensor.disposed, tensor.scope])).toEqual([
+      [true, null],
+      [true, null],
+    ]);
+  });
+
   it('hands results from an inner scope to the outer one', () => {
     const before = live();
     let escaped: Tensor | undefined;

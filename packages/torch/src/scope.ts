@@ -80,7 +80,10 @@ function release(scope: Scope): void {
   if (scope.length > freeing.length) freeing = new Int32Array(scope.length * 2);
   let count = 0;
   for (const tensor of scope) {
-    if (tensor.scope !== scope || tensor.h < 0) continue;
+    if (tensor.scope !== scope) continue;
+    // Or one dead tensor that somebody still holds would keep every other one of its scope.
+    tensor.scope = null;
+    if (tensor.h < 0) continue;
     freeing[count++] = tensor.h;
     tensor.h = -1;
   }

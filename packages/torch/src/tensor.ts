@@ -1,12 +1,10 @@
-import { backward } from './autograd.js';
-import { DTYPES, type DType, dtypeOfCode, type TypedArray } from './dtype.js';
+import { DTYPES, type DType, dtypeCode, dtypeOfCode, type TypedArray } from './dtype.js';
 import { TensorDisposedError } from './errors.js';
-import * as ops from './generated/ops.js';
-import { type Index, index, indexPut_ } from './indexing.js';
-import { type Handle, native } from './native.js';
-import type { Scalar } from './operator.js';
+import { type Handle, native, operator } from './native.js';
 import { format } from './print.js';
 import { adopt, disposeTensor, keepTensor, type Scope } from './scope.js';
+
+const TO = operator('aten::to', 'dtype_layout');
 
 /** Nested arrays of numbers, as `tolist()` returns them; int64 beyond ±2^53 as BigInt. */
 export type NestedArray = number | boolean | bigint | NestedArray[];
@@ -22,7 +20,8 @@ export interface ToOptions {
 
 /**
  * A libtorch tensor. Operators are methods under ATen's names in camelCase, in-place ones with a trailing underscore:
- * positional arguments as in ATen, keyword-only ones in a trailing options object. See `scope` for who frees it.
+ * positional arguments as in ATen, keyword-only ones in a trailing options object. See `scope` for who frees it. Operators, indexing and
+ * `backward` are built on this class, so their files add their methods to it (`addMethods`).
  *
  * @example
  * ```ts
@@ -115,11 +114,6 @@ export class Tensor {
     return this;
   }
 
-  /** Gradients of this scalar with respect to every leaf that requires them; see `torch.backward`. */
-  backward(gradient?: Tensor, options?: { retainGraph?: boolean; createGraph?: boolean }): void {
-    backward([this], gradient === undefined ? undefined : [gradient], options);
-  }
-
   /** The value of a tensor of one element; int64 beyond ±2^53 loses digits (use `toTypedArray`). */
   item(): number {
     return Number(native.item(this.h));
@@ -161,24 +155,13 @@ export class Tensor {
    * @param target a dtype (`'float64'`), a device (`'cuda:0'`), or both as an object
    */
   to(target: DType | ToOptions | (string & {})): Tensor {
-    const options: ToOptions =
+    const { dtype, device, copy }: ToOptions =
       typeof target !== 'string'
         ? target
         : target in DTYPES
           ? { dtype: target as DType }
           : { device: target };
-    return ops.to(this, options);
-  }
-
-  /** Selects elements as PyTorch's `tensor[...]`: numbers, slices, null for a new axis, '...', index and mask tensors. */
-  index(...indices: Index[]): Tensor {
-    return index(this, indices);
-  }
-
-  /** `tensor[indices] = value` in PyTorch. */
-  indexPut_(indices: readonly Index[], value: Tensor | Scalar): this {
-    indexPut_(this, indices, value);
-    return this;
+    return wrap(native.call(TO, this.h, dtypeCode(dtype), undefined, device, undefined, undefined, copy));
   }
 
   /** Takes the tensor out of every scope; it then lives until `dispose()` or until it is garbage. */
@@ -219,4 +202,10 @@ export function wrap(handle: unknown): Tensor {
 /** Tensors around a list of results. */
 export function wrapAll(results: unknown): Tensor[] {
   return (results as Handle[]).map((handle) => new Tensor(handle));
+}
+
+/** Adds methods to every tensor; whoever calls it declares them in `interface Tensor`. */
+export function addMethods(methods: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(methods))
+    Object.defineProperty(Tensor.prototype, name, { value, writable: true, configurable: true });
 }

@@ -2,7 +2,7 @@
 import type { DType } from '../dtype.js';
 import type { Scalar } from '../operator.js';
 import type { Generator } from '../random.js';
-import { Tensor } from '../tensor.js';
+import { addMethods, type Tensor } from '../tensor.js';
 import * as ops from './ops.js';
 
 type Loose = (...args: unknown[]) => unknown;
@@ -1339,6 +1339,4 @@ const methods = {
   },
 };
 
-for (const [name, method] of Object.entries(methods)) {
-  Object.defineProperty(Tensor.prototype, name, { value: method, writable: true, configurable: true });
-}
+addMethods(methods);

@@ -1,6 +1,6 @@
-import { isGradEnabled } from '../autograd.js';
 import { empty } from '../creation.js';
 import * as ops from '../generated/ops.js';
+import { isGradEnabled } from '../grad-mode.js';
 import type { Tensor } from '../tensor.js';
 import type { TensorModule } from './container.js';
 import { kaimingUniform_, uniform_ } from './init.js';

@@ -1,6 +1,6 @@
-import { noGrad } from '../autograd.js';
 import type { DType } from '../dtype.js';
 import { CraftError } from '../errors.js';
+import { noGrad } from '../grad-mode.js';
 import { scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { Buffer, Parameter } from './parameter.js';

@@ -1,6 +1,6 @@
-import { noGrad } from '../autograd.js';
 import { ones, tensor, zeros } from '../creation.js';
 import * as ops from '../generated/ops.js';
+import { noGrad } from '../grad-mode.js';
 import type { Tensor } from '../tensor.js';
 import { Module } from './module.js';
 import { Buffer, Parameter } from './parameter.js';

@@ -1,6 +1,6 @@
-import { noGrad } from '../autograd.js';
 import { tensor } from '../creation.js';
 import { CraftError } from '../errors.js';
+import { noGrad } from '../grad-mode.js';
 import type { StateDict } from '../nn/module.js';
 import type { Tensor } from '../tensor.js';
 import type { FlatParameters } from './flat-parameters.js';

@@ -1,7 +1,7 @@
-import { noGrad } from '../autograd.js';
 import { zeros } from '../creation.js';
 import type { DType } from '../dtype.js';
 import { CraftError } from '../errors.js';
+import { noGrad } from '../grad-mode.js';
 import { native } from '../native.js';
 import type { Parameter } from '../nn/parameter.js';
 import { handles } from '../operator.js';

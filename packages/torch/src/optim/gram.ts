@@ -1,5 +1,5 @@
-import { noGrad } from '../autograd.js';
 import { empty, zeros } from '../creation.js';
+import { noGrad } from '../grad-mode.js';
 import { scope } from '../scope.js';
 import type { Tensor } from '../tensor.js';
 import { fusedGram, type Gram } from './kernels.js';

@@ -1,4 +1,4 @@
-import { noGrad } from '../autograd.js';
+import { noGrad } from '../grad-mode.js';
 import type { Tensor } from '../tensor.js';
 import type { FlatParameters } from './flat-parameters.js';
 import { type FlatGradient, nextRuns } from './optimizer.js';

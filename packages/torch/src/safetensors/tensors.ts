@@ -1,6 +1,6 @@
-import { noGrad } from '../autograd.js';
 import { DTYPES, type DType, dtypeCode } from '../dtype.js';
 import { CraftError } from '../errors.js';
+import { noGrad } from '../grad-mode.js';
 import { native } from '../native.js';
 import { scope } from '../scope.js';
 import { type Tensor, wrap } from '../tensor.js';
