@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { shared, sharedPath } from '../../torch/test/shared.js';
+import { findGolden } from '../../torch/test/shared.js';
 import { combine, epsilonSchedule, updateLambda } from '../src/index.js';
 
 type Step = Record<string, number> & { conflict?: boolean };
@@ -10,12 +10,9 @@ interface Trace {
   runs: Record<string, Step[]>;
 }
 
-describe.skipIf(shared === null)('decisions of the golden training traces', () => {
-  const { hyperparameters: h, runs } = (
-    shared === null
-      ? { hyperparameters: {}, runs: {} }
-      : JSON.parse(readFileSync(sharedPath('golden/act/trace/trace.json'), 'utf8'))
-  ) as Trace;
+describe('decisions of the golden training traces', () => {
+  const file = findGolden('act', 'trace', 'trace.json')!;
+  const { hyperparameters: h, runs } = JSON.parse(readFileSync(file, 'utf8')) as Trace;
 
   test.each(Object.keys(runs).filter((run) => run.startsWith('craft')))('%s', (run) => {
     const metric = run === 'craft_cosine' ? 'cosine' : 'dot';

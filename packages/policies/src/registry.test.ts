@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { findPolicyDir, readJsonObject } from '../../datasets/src/json.js';
-import { shared, sharedPath } from '../../torch/test/shared.js';
+import { findGolden, shared, sharedPath } from '../../torch/test/shared.js';
 import { formatProblem } from './config/problem.js';
 import { readPolicyConfig } from './load-config.js';
 import {
@@ -119,11 +119,13 @@ test('a policy is found in its folder, in a checkpoint and in a run', () => {
   expect(() => readPolicyConfig(run)).toThrow(/config\.json: /);
 });
 
-describe.skipIf(shared === null)('golden configurations', () => {
-  const names = shared === null ? [] : readdirSync(sharedPath('golden', 'act'));
+describe('golden configurations', () => {
+  const own = findGolden('act')!;
+  const more = shared === null ? [] : readdirSync(sharedPath('golden', 'act'));
+  const names = [...new Set([...readdirSync(own), ...more])];
   const folders = names.filter((name) => /^[a-e]\d?_/.test(name));
   test.each(folders)('%s parses', (name) => {
-    const file = sharedPath('golden', 'act', name, 'config.json');
+    const file = findGolden('act', name, 'config.json')!;
     const plain = readJsonObject(file);
     expect(parsePolicyConfig(plain, file)).toMatchObject(plain);
   });

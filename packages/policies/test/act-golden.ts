@@ -1,8 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { safetensors, type Tensor } from '@craft-ft/torch';
 import { readJsonObject } from '../../datasets/src/json.js';
-import { shared, sharedPath } from '../../torch/test/shared.js';
+import { findGolden } from '../../torch/test/shared.js';
 import { type ActConfig, actConfigSchema } from '../src/act/configuration.js';
 import { ActPolicy } from '../src/act/policy.js';
 
@@ -35,12 +34,8 @@ export interface ActGolden {
   };
 }
 
-/** The folder of golden/act/NAME: the shared one, else the copy in this package, else null. */
-export function goldenActPath(name: string): string | null {
-  const own = fileURLToPath(new URL(`golden/act/${name}`, import.meta.url));
-  const path = shared === null ? own : sharedPath('golden', 'act', name);
-  return existsSync(path) ? path : null;
-}
+/** The folder of golden/act/NAME, or null where it is absent. */
+export const goldenActPath = (name: string): string | null => findGolden('act', name);
 
 export function values(tensor: Tensor): Values {
   return { shape: tensor.shape, data: Float64Array.from(tensor.toTypedArray() as Float32Array) };

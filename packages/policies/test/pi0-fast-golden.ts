@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { nn, safetensors, stack, type Tensor } from '@craft-ft/torch';
-import { shared, sharedPath } from '../../torch/test/shared.js';
+import { findGolden } from '../../torch/test/shared.js';
 import { pi0FastConfigSchema } from '../src/pi0_fast/configuration.js';
 import { Pi0FastPolicy } from '../src/pi0_fast/policy.js';
 import { renamePi0FastKey } from '../src/pi0_fast/rename-keys.js';
@@ -9,7 +9,7 @@ import type { TensorBatch } from '../src/processors/step.js';
 import { type Values, values } from './act-golden.js';
 
 /** The folder of golden numbers, or null where it is absent. */
-export const GOLDEN_PI0_FAST = shared === null ? null : sharedPath('golden', 'pi0_fast', 'tiny_a');
+export const GOLDEN_PI0_FAST = findGolden('pi0_fast', 'tiny_a');
 
 export const CASES = ['case1_one_camera', 'case2_second_camera_missing', 'case3_mixed_camera_mask'] as const;
 

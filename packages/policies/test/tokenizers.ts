@@ -2,13 +2,11 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import { sharedPath } from '../../torch/test/shared.js';
+import { findGolden } from '../../torch/test/shared.js';
 import { FastTokenizer } from '../src/tokenizers/index.js';
 
 /** A file of the reference numbers for π0-FAST; null where they are not here. */
-export function goldenPi0Path(...parts: string[]): string | null {
-  return sharedPath('golden', 'pi0_fast', ...parts);
-}
+export const goldenPi0Path = (...parts: string[]): string | null => findGolden('pi0_fast', ...parts);
 
 export function readGolden<T>(...parts: string[]): T {
   return JSON.parse(readFileSync(goldenPi0Path(...parts)!, 'utf8')) as T;

@@ -1,18 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { full, rand, safetensors, type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { shared, sharedPath } from '../../../torch/test/shared.js';
+import { findGolden } from '../../../torch/test/shared.js';
 import { type ImageSize, resize, resizeWithPad } from './resize.js';
 
 const far = (x: Tensor, y: Tensor) => x.sub(y).abs().max().item();
 const first = (x: Tensor) => x.permute([0, 3, 1, 2]);
 
-describe.skipIf(shared === null)("equal to LeRobot's pi0_fast", () => {
-  const path = shared === null ? '' : sharedPath('golden', 'pi0_fast');
-  const cases: { case: string | number; target_hw?: ImageSize; layout?: string }[] =
-    shared === null ? [] : JSON.parse(readFileSync(`${path}/resize.json`, 'utf8'));
-  const tensors: Map<string, Tensor> =
-    shared === null ? new Map() : safetensors.loadFile(`${path}/resize.safetensors`);
+describe("equal to LeRobot's pi0_fast", () => {
+  const cases: { case: string | number; target_hw?: ImageSize; layout?: string }[] = JSON.parse(
+    readFileSync(findGolden('pi0_fast', 'resize.json')!, 'utf8'),
+  );
+  const tensors: Map<string, Tensor> = safetensors.loadFile(findGolden('pi0_fast', 'resize.safetensors')!);
 
   const of = (name: string) => tensors.get(name)!;
   const sized = cases.filter((one) => one.target_hw !== undefined);

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { thrown } from '../../../datasets/test/thrown.js';
@@ -36,7 +36,7 @@ interface Golden {
   }[];
 }
 
-const here = existsSync(goldenPi0Path('action_tokens.json') ?? '');
+const here = goldenPi0Path('action_tokens.json') !== null;
 const golden = here ? readGolden<Golden>('action_tokens.json') : ({} as Golden);
 
 const backend = (vocabSize: number, words: Record<string, number[]>): TextBackend => ({

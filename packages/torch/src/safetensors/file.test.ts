@@ -9,10 +9,11 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { craftError } from '../../test/craft-error.js';
 import { fileBytes, temporaryFolder } from '../../test/safetensors.js';
-import { shared, sharedPath } from '../../test/shared.js';
+import { findGolden, shared, sharedPath } from '../../test/shared.js';
 import { SafetensorsFile } from './file.js';
 
 const folder = temporaryFolder();
@@ -116,11 +117,14 @@ describe('SafetensorsFile', () => {
   });
 });
 
-describe.skipIf(shared === null)('golden files', () => {
-  const golden =
-    shared === null ? [] : readdirSync(sharedPath('golden'), { recursive: true, encoding: 'utf8' });
-  it.each(golden.filter((name) => name.endsWith('.safetensors')))('%s', (name) => {
-    using file = SafetensorsFile.open(sharedPath('golden', name));
+describe('golden files', () => {
+  const own = fileURLToPath(new URL('../../../policies/test/golden', import.meta.url));
+  const folders = [own, ...(shared === null ? [] : [sharedPath('golden')])];
+  const golden = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => [name, folder] as const),
+  );
+  it.each(golden.filter(([name]) => name.endsWith('.safetensors')))('%s', (name, folder) => {
+    using file = SafetensorsFile.open(join(folder, name));
     expect(file.names.length).toBeGreaterThan(0);
     for (const tensor of file.names) {
       const { dtype, shape, data } = file.read(tensor);
@@ -130,7 +134,7 @@ describe.skipIf(shared === null)('golden files', () => {
   });
 
   it('has the shapes its description gives', () => {
-    using file = SafetensorsFile.open(sharedPath('golden/act/a_state_env_vae/batch.safetensors'));
+    using file = SafetensorsFile.open(findGolden('act', 'a_state_env_vae', 'batch.safetensors')!);
     expect(file.info('observation.state')).toEqual({ dtype: 'F32', shape: [3, 6], byteLength: 72 });
     expect(file.info('action')).toEqual({ dtype: 'F32', shape: [3, 8, 4], byteLength: 384 });
     expect(file.info('action_is_pad').dtype).toBe('BOOL');
