@@ -1,10 +1,9 @@
 import { ConfigError, checkConfig, listFields, type Problem } from '@craft-ft/policies/config';
 import type { z } from 'zod';
+import type { Command, Output, Subcommand } from './command.js';
 import { applyFlags, type FlagTable, splitFlags } from './flags.js';
 import { fieldsHelp } from './help.js';
-import type { Command, Output } from './main.js';
 import { takesPolicy, withLocalPolicy } from './policy-path.js';
-import type { Subcommand } from './subcommands.js';
 
 /** A command, by its fields. */
 export interface CommandSpec<T> {

@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { Output } from './main.js';
+import type { Output } from './command.js';
 
 /** Progress over episodes: a bar with the time left on a terminal, else a line at every tenth. */
 export class EpisodeProgress {

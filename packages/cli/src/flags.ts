@@ -2,7 +2,7 @@ import { getPath, type PlainObject, setPath } from '@craft-ft/datasets/json';
 import { type FieldSpec, type Problem, unknownField } from '@craft-ft/policies/config';
 import { findNotYet, type NotYet } from '@craft-ft/training/config';
 import { coerceText, looseValue, readBoolean } from './coerce.js';
-import { UsageError } from './usage.js';
+import { UsageError } from './command.js';
 
 /** One flag of a command line. `text` is null for a bare `--name`. */
 export interface Flag {

@@ -1,6 +1,6 @@
 import { readPolicyConfig } from '@craft-ft/policies/config';
 import type { Actor } from '@craft-ft/world';
-import type { Output } from './main.js';
+import type { Output } from './command.js';
 
 /**
  * A policy with its processors, in evaluation mode.

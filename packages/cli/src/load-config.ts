@@ -12,10 +12,10 @@ import { CraftError, recoverFolders } from '@craft-ft/torch';
 import { resolveTrainConfig } from '@craft-ft/training/config';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
+import { UsageError } from './command.js';
 import { EVALUATION_CONFIG_FILE, renameEvaluationFields } from './evaluation-config.js';
 import { applyFlags, type Flag, splitFlags } from './flags.js';
 import { type CraftTrainConfig, craftTrainSpec, trainFlags } from './train-config.js';
-import { UsageError } from './usage.js';
 
 /**
  * Fields of `craft.*`, beside `train_config.json` in a checkpoint: LeRobot refuses a `train_config.json` with fields it does not

@@ -1,17 +1,6 @@
 import { ConfigError, nearest } from '@craft-ft/policies/config';
 import { CraftError, configureRuntime } from '@craft-ft/torch';
-import { UsageError } from './usage.js';
-import { packageVersion } from './version.js';
-
-/** Where a command writes, and how wide that is. */
-export interface Output {
-  out(text: string): void;
-  err(text: string): void;
-  columns: number;
-}
-
-/** Runs a command with the words after its name; resolves to the exit code. */
-export type Command = (argv: readonly string[], output: Output) => Promise<number>;
+import { type Command, type Output, packageVersion, UsageError } from './command.js';
 
 /** Each command's one-line description and its module, loaded only when the command is run. */
 const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Command> }>> = {

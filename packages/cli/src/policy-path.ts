@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findPolicyDir } from '@craft-ft/datasets/json';
+import type { Output } from './command.js';
 import type { FlagTable } from './flags.js';
-import type { Output } from './main.js';
 
 const FLAGS = ['--policy.path', '--policy.pretrained_path', '--baseline.path'];
 

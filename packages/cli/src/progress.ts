@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { Output } from './main.js';
+import type { Output } from './command.js';
 
 /**
  * Progress of a run: on a terminal a bar with the estimated time left, under the log lines; elsewhere (a file, CI) only the

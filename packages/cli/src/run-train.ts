@@ -8,12 +8,12 @@ import {
   type ResumeRules,
   train,
 } from '@craft-ft/training';
+import type { Output } from './command.js';
 import { endOfRun } from './end-of-run.js';
 import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
 import { INTERRUPTED, listenForInterrupt } from './interrupt.js';
 import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
-import type { Output } from './main.js';
 import { makeCraft, sharedRecordings } from './make-craft.js';
 import { TrainProgress } from './progress.js';
 import type { CraftTrainConfig } from './train-config.js';

@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { Output } from './main.js';
+import type { Output } from './command.js';
 
 /**
  * Progress of work in stages: on a terminal a bar with the estimated time left, elsewhere a line at each tenth of a stage.

@@ -1,4 +1,4 @@
-import { subcommands } from '../subcommands.js';
+import { subcommands } from '../command.js';
 import { anchorsBuild } from './anchors/build.js';
 import { anchorsImport } from './anchors/import.js';
 import { anchorsInfo } from './anchors/info.js';

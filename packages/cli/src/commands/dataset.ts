@@ -1,4 +1,4 @@
-import { subcommands } from '../subcommands.js';
+import { subcommands } from '../command.js';
 import { doctor } from './dataset/doctor.js';
 import { convert, deleteEpisodes, merge, split } from './dataset/edit.js';
 import { info, show, stats } from './dataset/look.js';

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import type { Problem } from '@craft-ft/policies/config';
 import { z } from 'zod';
+import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
 import { DEMO_POLICIES, DEMOS, type DemoPolicy } from '../demo/settings.js';
-import type { Output } from '../main.js';
 
 const STORY =
   'Shows what fine-tuning forgets. In a simulated world, a policy learns to put a cube into the red bin, is then fine-tuned on the ' +

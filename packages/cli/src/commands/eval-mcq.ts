@@ -11,8 +11,8 @@ import { readPolicyConfig } from '@craft-ft/policies/config';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
+import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
-import type { Output } from '../main.js';
 
 const path = z.string().min(1);
 

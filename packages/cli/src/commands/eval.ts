@@ -3,11 +3,11 @@ import type { Evaluation, EvaluationSummary } from '@craft-ft/world';
 import { ENVIRONMENT_TYPES, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
 import { commaList, unknownWords } from '../comma-list.js';
+import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
 import { EpisodeProgress } from '../episode-progress.js';
 import { INTERRUPTED, listenForInterrupt } from '../interrupt.js';
 import { loadActor } from '../load-actor.js';
-import type { Output } from '../main.js';
 
 const schema = z.strictObject({
   policy: z.strictObject({

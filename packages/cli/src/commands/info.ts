@@ -3,9 +3,8 @@ import { arch, availableParallelism, cpus, freemem, release, totalmem, type } fr
 import { dirname, join } from 'node:path';
 import type { optim } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
-import type { Output } from '../main.js';
-import { UsageError } from '../usage.js';
-import { packageVersion } from '../version.js';
+import type { Output } from '../command.js';
+import { packageVersion, UsageError } from '../command.js';
 
 /** A line of `craft info`: what and its value. */
 export type Fact = readonly [name: string, value: string];

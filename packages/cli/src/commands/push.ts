@@ -1,7 +1,7 @@
 import type { PushOptions } from '@craft-ft/datasets';
 import { z } from 'zod';
+import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
-import type { Output } from '../main.js';
 
 const pushSchema = z.strictObject({
   folder: z

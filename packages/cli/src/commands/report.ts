@@ -1,6 +1,6 @@
 import { CraftError } from '@craft-ft/torch/errors';
-import type { Output } from '../main.js';
-import { UsageError } from '../usage.js';
+import type { Output } from '../command.js';
+import { UsageError } from '../command.js';
 
 const HELP = `Usage: craft report RUN [RUN ...] [--output=FILE]
 

@@ -1,4 +1,4 @@
-import { subcommands } from '../subcommands.js';
+import { subcommands } from '../command.js';
 import { tokenizerInfo } from './tokenizer/info.js';
 import { tokenizerTrain } from './tokenizer/train.js';
 

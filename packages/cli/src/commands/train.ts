@@ -1,6 +1,6 @@
+import type { Output } from '../command.js';
 import { trainHelp } from '../help.js';
 import { loadTrainConfig } from '../load-config.js';
-import type { Output } from '../main.js';
 import { withLocalPolicy } from '../policy-path.js';
 import { trainFlags } from '../train-config.js';
 

@@ -1,4 +1,4 @@
-import { subcommands } from '../subcommands.js';
+import { subcommands } from '../command.js';
 
 // The physics engine is loaded only when a command runs.
 /** `craft world`: the simulated tabletop. */

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Command } from '../main.js';
+import type { Command } from '../command.js';
 import { demo } from './demo.js';
 import { DEMOS } from './settings.js';
 

@@ -1,7 +1,7 @@
 import type { Composed } from '@craft-ft/datasets/tools';
 import { z } from 'zod';
+import type { Output } from '../../command.js';
 import { subcommandOf } from '../../command-of.js';
-import type { Output } from '../../main.js';
 import { leadingRoot, outputField, sourceFields, sourceFolder, validateSource } from './fields.js';
 
 const episodeList = z.array(z.int().min(0)).min(1);

@@ -4,8 +4,8 @@ import { normalizationModeSchema, type Problem } from '@craft-ft/policies/config
 import { refuseUsedFolder } from '@craft-ft/training/config';
 import { Presets, SingleBar } from 'cli-progress';
 import { z } from 'zod';
+import type { Output } from '../../command.js';
 import { commandOf } from '../../command-of.js';
-import type { Output } from '../../main.js';
 import { validateSource } from '../dataset/fields.js';
 import { round } from '../dataset/tables.js';
 import { upload } from '../push.js';

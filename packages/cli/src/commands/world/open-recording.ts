@@ -1,7 +1,7 @@
 import { ConfigError } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { ViewSource } from '@craft-ft/world';
-import type { Output } from '../../main.js';
+import type { Output } from '../../command.js';
 
 /** A dataset by its folder or, where that is null, by its name. */
 export interface Recording {

@@ -2,9 +2,9 @@ import { nearest, type Problem } from '@craft-ft/policies/config';
 import type { ViewSource } from '@craft-ft/world';
 import { TABLETOP_TASKS, type TabletopTask } from '@craft-ft/world/names';
 import { z } from 'zod';
+import type { Command, Output } from '../../command.js';
 import { commandOf } from '../../command-of.js';
 import { loadActor } from '../../load-actor.js';
-import type { Command, Output } from '../../main.js';
 import { openBrowser } from '../../open-browser.js';
 import { openRecording } from './open-recording.js';
 

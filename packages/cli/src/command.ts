@@ -1,6 +1,32 @@
+import { readFileSync } from 'node:fs';
 import { nearest } from '@craft-ft/policies/config';
-import type { Command, Output } from './main.js';
-import { UsageError } from './usage.js';
+import { CraftError } from '@craft-ft/torch/errors';
+
+/** Where a command writes, and how wide that is. */
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+  columns: number;
+}
+
+/** Runs a command with the words after its name; resolves to the exit code. */
+export type Command = (argv: readonly string[], output: Output) => Promise<number>;
+
+/** The command line itself is wrong; the process exits with code 2. */
+export class UsageError extends CraftError {
+  constructor(message: string) {
+    super('USAGE', message);
+    this.name = 'UsageError';
+  }
+}
+
+/** Version of the command, from its package.json. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return version;
+}
 
 /** A command of a group: `craft <group> <name>`. */
 export interface Subcommand {
