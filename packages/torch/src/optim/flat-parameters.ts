@@ -70,6 +70,8 @@ export class FlatParameters {
   /** Dtype of gradients and moments: float64 for float64 parameters, float32 for all others. */
   readonly stateDtype: DType;
   readonly device: string;
+  readonly #handles: Int32Array;
+  readonly #pointers: BigInt64Array;
 
   constructor(groups: readonly ParameterGroup[]) {
     this.groups = groups;
@@ -120,6 +122,25 @@ export class FlatParameters {
         view.dispose();
       }
     });
+    this.#handles = Int32Array.from(this.entries, ({ parameter }) => parameter.h);
+    this.#pointers = new BigInt64Array(this.#handles.length);
+    native.dataPointers(this.#handles, this.#pointers);
+  }
+
+  /**
+   * Makes sure that every parameter still is a view of this memory. Backward passes and updates ask, which costs nothing worth mentioning;
+   * a parameter that was moved would otherwise train memory that no module reads.
+   *
+   * @throws CraftError PARAMETERS_MOVED
+   */
+  checkInPlace(): void {
+    const moved = native.firstMoved(this.#handles, this.#pointers);
+    if (moved < 0) return;
+    throw new CraftError(
+      'PARAMETERS_MOVED',
+      `parameter ${this.entries[moved].name} was freed, or moved to another device, dtype or memory, after it was given to the ` +
+        'optimiser; move modules first and make FlatParameters and the optimiser afterwards',
+    );
   }
 
   /**
@@ -215,8 +236,13 @@ export class GradBuffer {
     this.reached.fill(false);
   }
 
-  /** Runs `body`, whose backward passes accumulate into this buffer. Synchronous functions only; buffers do not nest. */
+  /**
+   * Runs `body`, whose backward passes accumulate into this buffer. Synchronous functions only; buffers do not nest.
+   *
+   * @throws CraftError PARAMETERS_MOVED, see `FlatParameters.checkInPlace`
+   */
   collect<T>(body: () => T): T {
+    this.parameters.checkInPlace();
     native.gradBufferBegin(this.#id);
     try {
       const result = body();

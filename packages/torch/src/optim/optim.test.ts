@@ -47,6 +47,41 @@ describe('FlatParameters', () => {
   });
 });
 
+describe('parameters that have moved since', () => {
+  const moved = (move: (net: torch.nn.Sequential) => void) => {
+    const { net, flat } = model();
+    const [adamw, sgd, buffer] = [new optim.AdamW(flat), new optim.SGD(flat), flat.gradBuffer()];
+    buffer.collect(() => lossOf(net).backward());
+    adamw.step(buffer);
+    move(net);
+    const before = flat.data.clone();
+    for (const use of [() => buffer.collect(() => {}), () => adamw.step(buffer), () => sgd.step(buffer)]) {
+      const error = craftError(use);
+      expect(error.code).toBe('PARAMETERS_MOVED');
+      expect(error.message).toMatch(/^parameter [02]\.(weight|bias) was freed, or moved to another device/);
+    }
+    expectClose(flat.data, before, 0);
+    return craftError(() => flat.checkInPlace()).message;
+  };
+
+  it('are refused instead of training memory that no module reads', () => {
+    expect(moved((net) => net.to({ dtype: 'float64' }))).toContain('0.weight');
+    expect(moved((net) => net.parameters()[2].setData_(torch.zeros([2, 5])))).toContain('2.weight');
+    expect(moved((net) => net.parameters()[1].dispose())).toContain('0.bias');
+    expect(moved((net) => new optim.FlatParameters([{ parameters: net.namedParameters() }]))).toContain(
+      '0.weight',
+    );
+  });
+
+  it('are not those that stay where they are', () => {
+    const { net, flat } = model();
+    net.to({ device: 'cpu', dtype: 'float32' });
+    net.loadStateDict(new Map([...net.stateDict()].map(([name, value]) => [name, value.mul(2)])));
+    flat.checkInPlace();
+    expect(flat.data.abs().sum().item()).toBeGreaterThan(0);
+  });
+});
+
 describe('bfloat16 beside float32', () => {
   function mixed() {
     torch.manualSeed(0);

@@ -44,12 +44,13 @@ export function sidesOf(gradient: FlatGradient | CombinedGradient): {
   return 'flat' in gradient ? { first: gradient, second: null, a: 1, b: 0 } : gradient;
 }
 
-/** Counts an update for every reached parameter and joins neighbours that the same numbers update into runs. */
+/** Counts an update for every reached parameter and joins neighbours that the same numbers update into runs. @throws CraftError PARAMETERS_MOVED */
 export function nextRuns(
   parameters: FlatParameters,
   gradient: FlatGradient | CombinedGradient,
   steps: number[],
 ): UpdateRun[] {
+  parameters.checkInPlace();
   const { first, second, a, b } = sidesOf(gradient);
   const of = (value: Coefficient, i: number) => (typeof value === 'number' ? value : value[i]);
   const runs: (UpdateRun & { length: number })[] = [];

@@ -68,6 +68,9 @@ describe('bad JSON', () => {
     ['{}\0\0', 'not valid JSON'],
     ['{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', 'not valid JSON'],
     ['{"\\ud800":{}}', 'surrogate'],
+    ['{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}', 'not written as a whole one'],
+    ['{"a":{"dtype":"U8","shape":[-0],"data_offsets":[0,0]}}', 'tensor "a": "shape"'],
+    ['{"a":{"dtype":"U8","shape":[9007199254740993],"data_offsets":[0,0]}}', 'tensor "a": "shape"'],
   ])('%j', (text, reason) => {
     expect(refusal(fileBytes(text))).toContain(reason);
   });

@@ -1,6 +1,6 @@
 import { CraftError } from '../errors.js';
 import { byteSize, isSafetensorsDtype, type SafetensorsDtype, safetensorsDtypes } from './dtypes.js';
-import { JsonError, JsonNumber, type JsonObject, type JsonValue, parseStrictJson, quote } from './json.js';
+import { isJsonObject, JsonError, parseStrictJson, quote } from './json.js';
 
 /** Where the header says a tensor lies. Offsets are bytes from the start of the data, which follows the header. */
 export interface TensorEntry {
@@ -73,7 +73,7 @@ export function parseHeader(bytes: Uint8Array, dataLength: number, file: string)
   const root = parseRoot(bytes, file);
   let metadata: ReadonlyMap<string, string> = new Map();
   const entries: [string, TensorEntry][] = [];
-  for (const [name, value] of root) {
+  for (const [name, value] of Object.entries(root)) {
     if (name === METADATA_KEY) metadata = parseMetadata(value, file);
     else entries.push([name, parseEntry(name, value, dataLength, file)]);
   }
@@ -82,26 +82,26 @@ export function parseHeader(bytes: Uint8Array, dataLength: number, file: string)
   return { metadata, tensors: new Map(entries) };
 }
 
-function parseRoot(bytes: Uint8Array, file: string): JsonObject {
+function parseRoot(bytes: Uint8Array, file: string): Readonly<Record<string, unknown>> {
   if (bytes[0] !== 0x7b)
     throw invalid(file, 'the header does not start with "{"; this is not a safetensors file');
-  let root: JsonValue;
+  let root: unknown;
   try {
     // Without ignoreBOM a decoder would swallow a byte order mark inside the header.
-    root = parseStrictJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    root = parseStrictJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), true);
   } catch (error) {
     if (error instanceof JsonError) throw invalid(file, `the header is not valid JSON: ${error.message}`);
     if (error instanceof TypeError) throw invalid(file, 'the header is not valid UTF-8');
     throw error;
   }
-  if (!(root instanceof Map)) throw invalid(file, 'the header is not a JSON object');
+  if (!isJsonObject(root)) throw invalid(file, 'the header is not a JSON object');
   return root;
 }
 
-function parseMetadata(value: JsonValue, file: string): ReadonlyMap<string, string> {
-  if (!(value instanceof Map)) throw invalid(file, `${METADATA_KEY} is not an object`);
+function parseMetadata(value: unknown, file: string): ReadonlyMap<string, string> {
+  if (!isJsonObject(value)) throw invalid(file, `${METADATA_KEY} is not an object`);
   const metadata = new Map<string, string>();
-  for (const [key, text] of value) {
+  for (const [key, text] of Object.entries(value)) {
     if (typeof text !== 'string')
       throw invalid(file, `${METADATA_KEY}: the value of ${quote(key)} is not a string`);
     metadata.set(key, text);
@@ -111,21 +111,21 @@ function parseMetadata(value: JsonValue, file: string): ReadonlyMap<string, stri
 
 const fields = ['dtype', 'shape', 'data_offsets'];
 
-function parseEntry(name: string, value: JsonValue, dataLength: number, file: string): TensorEntry {
+function parseEntry(name: string, value: unknown, dataLength: number, file: string): TensorEntry {
   const refuse = (reason: string) => invalid(file, `tensor ${quote(name)}: ${reason}`);
-  if (!(value instanceof Map)) throw refuse('its entry is not an object');
-  for (const field of fields) if (!value.has(field)) throw refuse(`"${field}" is missing`);
-  for (const field of value.keys())
+  if (!isJsonObject(value)) throw refuse('its entry is not an object');
+  for (const field of fields) if (!Object.hasOwn(value, field)) throw refuse(`"${field}" is missing`);
+  for (const field of Object.keys(value))
     if (!fields.includes(field)) throw refuse(`unknown field ${quote(field)}`);
 
-  const dtype = value.get('dtype');
+  const dtype = value.dtype;
   if (typeof dtype !== 'string') throw refuse('"dtype" is not a string');
   if (!isSafetensorsDtype(dtype)) {
     throw refuse(`unknown dtype ${quote(dtype)}; known are ${safetensorsDtypes.join(', ')}`);
   }
-  const shape = sizes(value.get('shape'));
+  const shape = sizes(value.shape);
   if (shape === undefined) throw refuse('"shape" is not a list of non-negative integers below 2^53');
-  const offsets = sizes(value.get('data_offsets'));
+  const offsets = sizes(value.data_offsets);
   const [begin, end] = offsets ?? [];
   if (begin === undefined || end === undefined || offsets?.length !== 2) {
     throw refuse('"data_offsets" is not a pair of non-negative integers below 2^53');
@@ -144,15 +144,10 @@ function parseEntry(name: string, value: JsonValue, dataLength: number, file: st
 }
 
 /** A JSON list of sizes as numbers; undefined when it is anything else. */
-function sizes(value: JsonValue | undefined): number[] | undefined {
-  if (!Array.isArray(value)) return undefined;
-  const result: number[] = [];
-  for (const item of value) {
-    const size = item instanceof JsonNumber ? item.toSize() : undefined;
-    if (size === undefined) return undefined;
-    result.push(size);
-  }
-  return result;
+function sizes(value: unknown): number[] | undefined {
+  const isSize = (item: unknown) =>
+    Number.isSafeInteger(item) && (item as number) >= 0 && !Object.is(item, -0);
+  return Array.isArray(value) && value.every(isSize) ? value : undefined;
 }
 
 /** Entries come sorted by offset: each must begin where the one before it ended, and the last end with the data. */

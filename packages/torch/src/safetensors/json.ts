@@ -1,178 +1,49 @@
-/** A number as it was written. Sizes need its exact digits: `1e3`, `1.0` and 2^53 + 1 must not pass for integers. */
-export class JsonNumber {
-  constructor(readonly text: string) {}
-
-  /** The value when this was written as a plain non-negative integer of at most 2^53 - 1. */
-  toSize(): number | undefined {
-    if (!/^(0|[1-9]\d{0,15})$/.test(this.text)) return undefined;
-    const value = Number(this.text);
-    return Number.isSafeInteger(value) ? value : undefined;
-  }
-}
-
-export type JsonObject = Map<string, JsonValue>;
-export type JsonValue = null | boolean | string | JsonNumber | JsonValue[] | JsonObject;
-
-/** Bad JSON; the message says what and where, but not in which file. */
+/** Bad JSON; the message says what, but not in which file. */
 export class JsonError extends Error {}
 
-/** Far above what any header or index needs, far below what would overflow the stack. */
-const MAX_DEPTH = 32;
+// Braces, strings (keys where a colon follows) and numbers: in a text that JSON.parse accepts, nothing else can look like them.
+const TOKEN = /[{}]|("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|-?\d[\d.eE+-]*/g;
+const PLAIN_SIZE = /^(0|[1-9]\d*)$/;
 
 /**
- * Parses JSON (RFC 8259) with nothing lost: objects are maps in file order, numbers keep their digits.
+ * `JSON.parse`, which also refuses what that lets pass in silence: a key that occurs twice in an object (there the last one wins; the
+ * safetensors format forbids it) and half a surrogate pair, which has no UTF-8 form.
  *
- * Unlike `JSON.parse` it refuses a key that occurs twice in an object (there the last one silently wins) and strings with half
- * a surrogate pair (they have no UTF-8 form).
- *
+ * @param sizes whether whole numbers must be written as such: `1e3` and `1.0` are then refused. Default false
  * @throws JsonError
  */
-export function parseStrictJson(text: string): JsonValue {
-  const parser = new Parser(text);
-  return parser.document();
+export function parseStrictJson(text: string, sizes = false): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new JsonError((error as Error).message.replace(/\s/g, ' '));
+  }
+  const open: Set<string>[] = [];
+  for (const [token, string, colon] of text.matchAll(TOKEN)) {
+    if (token === '{') open.push(new Set());
+    else if (token === '}') open.pop();
+    else if (string !== undefined) {
+      const name = string.includes('\\') ? (JSON.parse(string) as string) : string.slice(1, -1);
+      if (hasLoneSurrogate(name)) throw new JsonError('half a surrogate pair in a string');
+      if (colon === undefined) continue;
+      const keys = open.at(-1) as Set<string>;
+      if (keys.has(name)) throw new JsonError(`the key ${quote(name)} occurs twice`);
+      keys.add(name);
+    } else if (sizes && token[0] !== '-' && Number.isSafeInteger(Number(token)) && !PLAIN_SIZE.test(token)) {
+      throw new JsonError(`the number ${token.slice(0, 40)} is not written as a whole one`);
+    }
+  }
+  return value;
 }
 
-const blank = /[ \t\n\r]*/y;
-const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-/** A run of characters that stand for themselves: no quote, backslash or control character. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids exactly these in strings
-const plain = /[^"\\\u0000-\u001f]*/y;
-const unicodeEscape = /u([0-9a-fA-F]{4})/y;
-const loneSurrogate = /\p{Surrogate}/u;
+/** Whether JSON had an object here, and no list and no null. */
+export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
-const simpleEscapes: ReadonlyMap<string, string> = new Map([
-  ['"', '"'],
-  ['\\', '\\'],
-  ['/', '/'],
-  ['b', '\b'],
-  ['f', '\f'],
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-]);
-
-class Parser {
-  private at = 0;
-
-  constructor(private readonly text: string) {}
-
-  document(): JsonValue {
-    const value = this.value(0);
-    this.skipBlank();
-    if (this.at < this.text.length) this.fail('text after the end of the document');
-    return value;
-  }
-
-  private value(depth: number): JsonValue {
-    if (depth > MAX_DEPTH) this.fail('nested too deeply');
-    this.skipBlank();
-    switch (this.text[this.at]) {
-      case '{':
-        return this.object(depth);
-      case '[':
-        return this.array(depth);
-      case '"':
-        return this.string();
-      case 't':
-        return this.word('true', true);
-      case 'f':
-        return this.word('false', false);
-      case 'n':
-        return this.word('null', null);
-      default:
-        return this.number();
-    }
-  }
-
-  private object(depth: number): JsonObject {
-    const result: JsonObject = new Map();
-    this.at++;
-    if (this.take('}')) return result;
-    do {
-      this.skipBlank();
-      if (this.text[this.at] !== '"') this.fail('a key in double quotes was expected');
-      const key = this.string();
-      if (result.has(key)) this.fail(`the key ${quote(key)} occurs twice`);
-      if (!this.take(':')) this.fail(`":" was expected after the key ${quote(key)}`);
-      result.set(key, this.value(depth + 1));
-    } while (this.take(','));
-    if (!this.take('}')) this.fail('"," or "}" was expected');
-    return result;
-  }
-
-  private array(depth: number): JsonValue[] {
-    const result: JsonValue[] = [];
-    this.at++;
-    if (this.take(']')) return result;
-    do result.push(this.value(depth + 1));
-    while (this.take(','));
-    if (!this.take(']')) this.fail('"," or "]" was expected');
-    return result;
-  }
-
-  private string(): string {
-    this.at++;
-    let result = '';
-    for (;;) {
-      result += this.match(plain)?.[0] ?? '';
-      const next = this.text[this.at];
-      if (next === '"') break;
-      if (next !== '\\')
-        this.fail(next === undefined ? 'a string does not end' : 'a control character in a string');
-      this.at++;
-      result += this.escape();
-    }
-    this.at++;
-    if (loneSurrogate.test(result)) this.fail('half a surrogate pair in a string');
-    return result;
-  }
-
-  private escape(): string {
-    const simple = simpleEscapes.get(this.text[this.at] ?? '');
-    if (simple !== undefined) {
-      this.at++;
-      return simple;
-    }
-    const digits = this.match(unicodeEscape)?.[1];
-    if (digits === undefined) this.fail('an unknown escape in a string');
-    return String.fromCharCode(Number.parseInt(digits, 16));
-  }
-
-  private number(): JsonNumber {
-    const text = this.match(number)?.[0];
-    if (text === undefined) {
-      this.fail(this.at < this.text.length ? 'a value was expected' : 'the text ends too early');
-    }
-    return new JsonNumber(text);
-  }
-
-  private word<T extends JsonValue>(word: string, value: T): T {
-    if (!this.text.startsWith(word, this.at)) this.fail('a value was expected');
-    this.at += word.length;
-    return value;
-  }
-
-  private take(character: string): boolean {
-    this.skipBlank();
-    if (this.text[this.at] !== character) return false;
-    this.at++;
-    return true;
-  }
-
-  private skipBlank(): void {
-    this.match(blank);
-  }
-
-  private match(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.at;
-    const found = pattern.exec(this.text);
-    if (found !== null) this.at = pattern.lastIndex;
-    return found;
-  }
-
-  private fail(reason: string): never {
-    throw new JsonError(`${reason} (at character ${this.at})`);
-  }
+export function hasLoneSurrogate(text: string): boolean {
+  return /\p{Surrogate}/u.test(text);
 }
 
 /** A name for a one-line message: quoted, control characters escaped, shortened when very long. */

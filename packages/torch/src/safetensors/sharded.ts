@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CraftError } from '../errors.js';
 import { SafetensorsFile, tensorNotFound, unreadable } from './file.js';
-import { JsonError, JsonNumber, type JsonObject, type JsonValue, parseStrictJson, quote } from './json.js';
+import { isJsonObject, JsonError, parseStrictJson, quote } from './json.js';
 import type { RawTensor, TensorInfo, TensorSource } from './source.js';
 
 /** Name of a checkpoint that is one file. */
@@ -39,10 +39,10 @@ export class ShardedSafetensors implements TensorSource {
    */
   static open(path: string): ShardedSafetensors {
     const root = readIndex(path);
-    const map = root.get('weight_map');
-    if (!(map instanceof Map)) throw invalidIndex(path, '"weight_map" is missing or not an object');
+    const map = root.weight_map;
+    if (!isJsonObject(map)) throw invalidIndex(path, '"weight_map" is missing or not an object');
     const weightMap = new Map<string, string>();
-    for (const [name, file] of map) weightMap.set(name, shardName(name, file, path));
+    for (const [name, file] of Object.entries(map)) weightMap.set(name, shardName(name, file, path));
     for (const file of new Set(weightMap.values())) {
       if (!existsSync(join(dirname(path), file))) {
         throw invalidIndex(path, `the shard ${quote(file)} is missing beside it; is the download complete?`);
@@ -132,14 +132,14 @@ function openFile(path: string): TensorSource {
   return path.endsWith('.json') ? ShardedSafetensors.open(path) : SafetensorsFile.open(path);
 }
 
-function readIndex(path: string): JsonObject {
+function readIndex(path: string): Readonly<Record<string, unknown>> {
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(path);
   } catch (error) {
     throw unreadable(error, path);
   }
-  let root: JsonValue;
+  let root: unknown;
   try {
     root = parseStrictJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
@@ -147,12 +147,12 @@ function readIndex(path: string): JsonObject {
     if (error instanceof TypeError) throw invalidIndex(path, 'not valid UTF-8');
     throw error;
   }
-  if (!(root instanceof Map)) throw invalidIndex(path, 'not a JSON object');
+  if (!isJsonObject(root)) throw invalidIndex(path, 'not a JSON object');
   return root;
 }
 
 /** Only plain names: an index from elsewhere must not reach files outside its own folder. */
-function shardName(name: string, file: JsonValue, path: string): string {
+function shardName(name: string, file: unknown, path: string): string {
   if (typeof file !== 'string')
     throw invalidIndex(path, `"weight_map": the file of ${quote(name)} is not a string`);
   if (file === '' || file === '.' || file === '..' || /[/\\:\0]/.test(file)) {
@@ -161,14 +161,13 @@ function shardName(name: string, file: JsonValue, path: string): string {
   return file;
 }
 
-function indexMetadata(root: JsonObject, path: string): ReadonlyMap<string, string> {
+function indexMetadata(root: Readonly<Record<string, unknown>>, path: string): ReadonlyMap<string, string> {
   const result = new Map<string, string>();
-  const metadata = root.get('metadata') ?? null;
+  const metadata = root.metadata ?? null;
   if (metadata === null) return result;
-  if (!(metadata instanceof Map)) throw invalidIndex(path, '"metadata" is not an object');
-  for (const [key, value] of metadata) {
-    if (value instanceof JsonNumber) result.set(key, value.text);
-    else if (typeof value === 'string' || typeof value === 'boolean') result.set(key, String(value));
+  if (!isJsonObject(metadata)) throw invalidIndex(path, '"metadata" is not an object');
+  for (const [key, value] of Object.entries(metadata)) {
+    if (['number', 'string', 'boolean'].includes(typeof value)) result.set(key, String(value));
   }
   return result;
 }

@@ -2,7 +2,7 @@ import { atomicWrite, writeFully } from '../atomic.js';
 import { CraftError } from '../errors.js';
 import { alignmentRank, byteSize, isSafetensorsDtype, type SafetensorsDtype } from './dtypes.js';
 import { LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from './header.js';
-import { quote } from './json.js';
+import { hasLoneSurrogate, quote } from './json.js';
 
 /** A tensor to store. `data` may be a function, called when its turn comes: one tensor in memory at a time. */
 export interface SafetensorsEntry {
@@ -116,10 +116,6 @@ function encodeMetadata(metadata: SafetensorsMetadata, path: string): string {
     return `${JSON.stringify(key)}:${JSON.stringify(value)}`;
   });
   return `{${parts.join(',')}}`;
-}
-
-function hasLoneSurrogate(text: string): boolean {
-  return /\p{Surrogate}/u.test(text);
 }
 
 function refuse(path: string, name: string, reason: string): CraftError {
