@@ -1,15 +1,9 @@
 import { existsSync } from 'node:fs';
 import { CraftError } from '@craft-ft/torch/errors';
-import { parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import type { DatasetFeature } from '../dataset/dataset.js';
-import { missingFile, readIfPresent } from '../dataset/files.js';
 import { imageShape } from '../dataset/info.js';
 import type { EpisodeRecord, LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import type { FrameTask, VideoTask } from './frame-task.js';
-
-/** Parquet files with images that are kept in memory. */
-const OPEN_FILES = 2;
+import type { FrameTask, ImageTask, VideoTask } from './frame-task.js';
 
 /** What of a dataset its cameras need; a `LeRobotDataset` or `StreamingDataset` has it. */
 export interface CameraDataset {
@@ -43,7 +37,8 @@ export class CameraSource {
   readonly #datasetKey: string;
   readonly #isVideo: boolean;
   readonly #episodes: ReadonlyMap<number, EpisodeRecord>;
-  readonly #files = new Map<string, Promise<ArrayBuffer>>();
+  /** For images: the row of each episode's first frame within its data file. */
+  readonly #firstRows = new Map<number, number>();
 
   /**
    * @param key the camera's policy key
@@ -63,6 +58,18 @@ export class CameraSource {
     this.height = height!;
     this.width = width!;
     this.#episodes = new Map(dataset.metadata.episodes.map((episode) => [episode.episodeIndex, episode]));
+    if (!this.#isVideo) this.#locateEpisodes();
+  }
+
+  #locateEpisodes(): void {
+    const { metadata } = this.dataset;
+    const rows = new Map<string, number>();
+    for (const episode of metadata.episodes.toSorted((a, b) => a.fromIndex - b.fromIndex)) {
+      const path = metadata.dataPath(episode);
+      const before = rows.get(path) ?? 0;
+      this.#firstRows.set(episode.episodeIndex, before);
+      rows.set(path, before + episode.length);
+    }
   }
 
   /**
@@ -83,65 +90,40 @@ export class CameraSource {
     }
   }
 
-  /** What has to be decoded for these frames. Tasks are in the order of files and times. */
-  async tasks(frames: readonly FrameWanted[]): Promise<FrameTask[]> {
-    if (!this.#isVideo) return Promise.all(frames.map((frame) => this.#still(frame)));
+  /** What has to be decoded for these frames. Tasks are in the order of files and of times or rows. */
+  tasks(frames: readonly FrameWanted[]): FrameTask[] {
+    return this.#isVideo ? this.#videoTasks(frames) : this.#imageTasks(frames);
+  }
+
+  #videoTasks(frames: readonly FrameWanted[]): VideoTask[] {
     const wanted = frames.map(({ place, slot }) => {
       const episode = this.#episode(place);
       const path = this.dataset.metadata.videoPath(episode, this.#datasetKey);
-      return { slot, path, time: (episode.videos[this.#datasetKey]?.fromTimestamp ?? 0) + place.time };
+      return { slot, path, at: (episode.videos[this.#datasetKey]?.fromTimestamp ?? 0) + place.time };
     });
-    wanted.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.time - b.time));
-    const tasks: VideoTask[] = [];
-    for (const { path, time, slot } of wanted) {
-      const last = tasks.at(-1);
-      if (last?.path === path) {
-        last.times.push(time);
-        last.slots.push(slot);
-      } else {
-        tasks.push({ kind: 'video', path, times: [time], slots: [slot] });
-      }
-    }
-    return tasks;
+    return byFile(wanted).map(([path, group]) => ({
+      kind: 'video',
+      path,
+      times: group.map(({ at }) => at),
+      slots: group.map(({ slot }) => slot),
+    }));
   }
 
-  async #still({ place, slot }: FrameWanted): Promise<FrameTask> {
-    const episode = this.#episode(place);
-    const { frame } = place;
-    const { metadata } = this.dataset;
-    const path = metadata.dataPath(episode);
-    // The row within the file: frames of the file's earlier episodes come first.
-    const before = metadata.episodes
-      .filter((other) => metadata.dataPath(other) === path && other.fromIndex < episode.fromIndex)
-      .reduce((sum, other) => sum + other.length, 0);
-    const at = before + frame;
-    const where = `${path}: "${this.#datasetKey}", episode ${episode.episodeIndex}, frame ${frame}`;
-    const rows = await parquetReadObjects({
-      file: await this.#file(path),
-      columns: [this.#datasetKey],
-      rowStart: at,
-      rowEnd: at + 1,
-      compressors,
-      utf8: false,
+  #imageTasks(frames: readonly FrameWanted[]): ImageTask[] {
+    const wanted = frames.map(({ place, slot }) => {
+      const episode = this.#episode(place);
+      const name = `episode ${episode.episodeIndex}, frame ${place.frame}`;
+      const at = this.#firstRows.get(episode.episodeIndex)! + place.frame;
+      return { slot, name, path: this.dataset.metadata.dataPath(episode), at };
     });
-    const bytes = (rows[0]?.[this.#datasetKey] as { bytes?: Uint8Array } | undefined)?.bytes;
-    if (!(bytes instanceof Uint8Array)) {
-      throw new CraftError('IMAGE_INVALID', `${where}: no image bytes; record or convert the dataset again`);
-    }
-    // A copy: the bytes lie in a page of the file, all of which would be sent to the worker.
-    return { kind: 'image', where, bytes: bytes.slice(), slot };
-  }
-
-  #file(path: string): Promise<ArrayBuffer> {
-    const known = this.#files.get(path);
-    if (known !== undefined) return known;
-    const read = Promise.resolve(readIfPresent(path)).then((content) => {
-      if (content === undefined) throw missingFile(path, 'restore it or choose other episodes');
-      return content.buffer.slice(content.byteOffset, content.byteOffset + content.byteLength) as ArrayBuffer;
-    });
-    if (this.#files.size >= OPEN_FILES) this.#files.delete(this.#files.keys().next().value!);
-    this.#files.set(path, read);
-    return read;
+    return byFile(wanted).map(([path, group]) => ({
+      kind: 'image',
+      path,
+      column: this.#datasetKey,
+      rows: group.map(({ at }) => at),
+      names: group.map(({ name }) => name),
+      slots: group.map(({ slot }) => slot),
+    }));
   }
 
   #episode({ episode }: FramePlace): EpisodeRecord {
@@ -149,4 +131,16 @@ export class CameraSource {
     if (record !== undefined) return record;
     throw new CraftError('DATASET_EPISODES', `${this.dataset.repoId}: there is no episode ${episode}`);
   }
+}
+
+/** Groups by file; files in the order of their names, what is in one in the order of times or rows. */
+function byFile<T extends { path: string; at: number }>(wanted: readonly T[]): [path: string, group: T[]][] {
+  const groups: [string, T[]][] = [];
+  const ordered = wanted.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.at - b.at));
+  for (const each of ordered) {
+    const last = groups.at(-1);
+    if (last?.[0] === each.path) last[1].push(each);
+    else groups.push([each.path, [each]]);
+  }
+  return groups;
 }

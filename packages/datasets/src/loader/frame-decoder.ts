@@ -5,10 +5,12 @@ import { decodeImage } from '../video/image.js';
 import { VideoPool } from '../video/pool.js';
 import { StopGate } from '../video/stop-gate.js';
 import type { DecoderSettings, FrameRequest, FrameTask, ImageTask, VideoTask } from './frame-task.js';
+import { ParquetImages } from './parquet-images.js';
 
 /** Does frame requests one after the other; one lives in each worker, or in the main thread where there are no workers. */
 export class FrameDecoder {
   readonly #pool: VideoPool;
+  readonly #images = new ParquetImages();
   readonly #gate: StopGate | undefined;
   #closed = false;
 
@@ -23,18 +25,24 @@ export class FrameDecoder {
     this.#pool = new VideoPool({ cache, gate: this.#gate });
   }
 
-  /** @throws CraftError naming the file: those of `VideoPool.framesAt` and `decodeImage`, `FRAME_SIZE`; `LOADER_CLOSED` */
+  /**
+   * @throws CraftError naming the file: those of `VideoPool.framesAt`, `ParquetImages.read` and `decodeImage`, `FRAME_SIZE`;
+   * `LOADER_CLOSED`
+   */
   async run(request: FrameRequest): Promise<void> {
     for (const task of request.tasks) {
-      // A batch that was under way must not open files again.
-      if (this.#closed) throw new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
       if (task.kind === 'video') await this.#video(task, request);
-      else if (this.#gate === undefined) await still(task, request);
-      else await this.#gate.run(() => still(task, request));
+      else await this.#stills(task, request);
     }
   }
 
+  /** A batch that was under way when the decoder was closed must not open files again. */
+  #requireOpen(): void {
+    if (this.#closed) throw new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
+  }
+
   async #video(task: VideoTask, { buffer, height, width, toleranceS }: FrameRequest): Promise<void> {
+    this.#requireOpen();
     const video = await this.#pool.describe(task.path);
     requireSize(task.path, video, { height, width });
     const { rgb } = await this.#pool.framesAt(task.path, task.times, { toleranceS });
@@ -45,16 +53,30 @@ export class FrameDecoder {
     });
   }
 
+  async #stills(task: ImageTask, { buffer, height, width }: FrameRequest): Promise<void> {
+    const { path, column, rows, names, slots } = task;
+    for (const [i, row] of rows.entries()) {
+      this.#requireOpen();
+      const where = `${path}: "${column}", ${names[i]}`;
+      const encoded = await this.#images.read(path, column, row);
+      if (encoded === undefined) {
+        throw new CraftError(
+          'IMAGE_INVALID',
+          `${where}: no image bytes; record or convert the dataset again`,
+        );
+      }
+      const decode = () => decodeImage(encoded, where);
+      const image = await (this.#gate === undefined ? decode() : this.#gate.run(decode));
+      requireSize(where, image, { height, width });
+      new Uint8Array(buffer).set(image.rgb, slots[i]! * height * width * 3);
+    }
+  }
+
   close(): void {
     this.#closed = true;
     this.#pool.close();
+    this.#images.close();
   }
-}
-
-async function still(task: ImageTask, { buffer, height, width }: FrameRequest): Promise<void> {
-  const image = await decodeImage(task.bytes, task.where);
-  requireSize(task.where, image, { height, width });
-  new Uint8Array(buffer).set(image.rgb, task.slot * height * width * 3);
 }
 
 interface Size {
@@ -70,30 +92,30 @@ function requireSize(where: string, found: Size, expected: Size): void {
   );
 }
 
-/** Shares tasks out to `parts` requests of about as many frames each; neighbours in time stay together. */
+/** Shares tasks out to `parts` requests of about as many frames each; neighbours in a file stay together. */
 export function shareOut(tasks: readonly FrameTask[], parts: number): FrameTask[][] {
-  const total = tasks.reduce((sum, task) => sum + (task.kind === 'video' ? task.times.length : 1), 0);
+  const total = tasks.reduce((sum, { slots }) => sum + slots.length, 0);
   const size = Math.ceil(total / parts);
   const shares: FrameTask[][] = [[]];
   let room = size;
   for (const task of tasks) {
-    let rest = task;
-    for (;;) {
-      const frames = rest.kind === 'video' ? rest.times.length : 1;
+    for (let done = 0; done < task.slots.length; ) {
       if (room === 0) {
         shares.push([]);
         room = size;
       }
-      if (rest.kind === 'image' || frames <= room) {
-        shares[shares.length - 1]!.push(rest);
-        room -= frames;
-        break;
-      }
-      const { times, slots } = rest;
-      shares[shares.length - 1]!.push({ ...rest, times: times.slice(0, room), slots: slots.slice(0, room) });
-      rest = { ...rest, times: times.slice(room), slots: slots.slice(room) };
-      room = 0;
+      const count = Math.min(room, task.slots.length - done);
+      shares[shares.length - 1]!.push(part(task, done, done + count));
+      room -= count;
+      done += count;
     }
   }
   return shares.filter((share) => share.length > 0);
+}
+
+function part(task: FrameTask, from: number, to: number): FrameTask {
+  const slots = task.slots.slice(from, to);
+  return task.kind === 'video'
+    ? { ...task, slots, times: task.times.slice(from, to) }
+    : { ...task, slots, rows: task.rows.slice(from, to), names: task.names.slice(from, to) };
 }

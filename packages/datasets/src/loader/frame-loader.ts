@@ -84,7 +84,7 @@ export class FrameLoader {
         const { height, width } = sources[0]!;
         const bytes = count * height * width * 3;
         const buffer = this.#spare.get(bytes)?.pop() ?? new SharedArrayBuffer(bytes);
-        const tasks = (await Promise.all(sources.map((source, i) => source.tasks(wanted[i]!)))).flat();
+        const tasks = sources.flatMap((source, i) => source.tasks(wanted[i]!));
         await this.#workers.decode({ tasks, buffer, height, width, toleranceS: this.#toleranceS });
         return [camera, { rgb: new Uint8Array(buffer), height, width }] as const;
       }),

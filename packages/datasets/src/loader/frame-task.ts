@@ -8,13 +8,17 @@ export interface VideoTask {
   readonly slots: number[];
 }
 
-/** One still image. */
+/** Images stored in the rows of one Parquet file, for places in a buffer. */
 export interface ImageTask {
   readonly kind: 'image';
-  /** Names the image in errors. */
-  readonly where: string;
-  readonly bytes: Uint8Array;
-  readonly slot: number;
+  readonly path: string;
+  readonly column: string;
+  /** Rows within the file, ascending. */
+  readonly rows: number[];
+  /** Name of each in errors: its episode and frame. */
+  readonly names: string[];
+  /** Place of each in the buffer, in frames. */
+  readonly slots: number[];
 }
 
 export type FrameTask = VideoTask | ImageTask;

@@ -9,8 +9,17 @@ const taskLists = fc
   .map((kinds): FrameTask[] => {
     let slot = 0;
     return kinds.map(([video, frames], i) => {
-      if (!video) return { kind: 'image', where: `${i}`, bytes: new Uint8Array(1), slot: slot++ };
       const slots = Array.from({ length: frames }, () => slot++);
+      if (!video) {
+        return {
+          kind: 'image',
+          path: `${i}`,
+          column: 'a',
+          rows: slots.map((each) => each + 5),
+          names: slots.map(String),
+          slots,
+        };
+      }
       return { kind: 'video', path: `${i}.mp4`, times: slots.map((each) => each / 10), slots };
     });
   });
@@ -19,7 +28,7 @@ const taskLists = fc
 const frames = (tasks: readonly FrameTask[]): unknown[] =>
   tasks.flatMap((task): unknown[] =>
     task.kind === 'image'
-      ? [[task.where, task.slot]]
+      ? task.slots.map((slot, i) => [task.path, task.column, task.rows[i], task.names[i], slot])
       : task.slots.map((slot, i) => [task.path, task.times[i], slot]),
   );
 
@@ -34,7 +43,7 @@ test('every frame exactly once, in order, in at most as many shares of about the
         expect(frames(share).length).toBeGreaterThan(0);
         expect(frames(share).length).toBeLessThanOrEqual(most);
         for (const task of share)
-          if (task.kind === 'video') expect(task.times.length).toBe(task.slots.length);
+          expect((task.kind === 'video' ? task.times : task.rows).length).toBe(task.slots.length);
       }
     }),
   );
