@@ -2,7 +2,7 @@ import type { Problem } from '@craft-ft/policies/config';
 import type { NotYet } from '@craft-ft/training/config';
 import { z } from 'zod';
 import { anchorFields, validateAnchors } from './anchors/config.js';
-import { controlFields, resolveEpsilon } from './control-config.js';
+import { controlFields, resolveEpsilon } from './dual-state.js';
 import { comparesWithTeacher, retentionFields, retentionWeights } from './retention/config.js';
 import { surgeryFields } from './surgery/surgery.js';
 
@@ -13,7 +13,7 @@ export {
   anchorSelectionSchema,
 } from './anchors/config.js';
 
-export * from './control-config.js';
+export { type EpsilonScheduleType, resolveEpsilon } from './dual-state.js';
 export * from './retention/config.js';
 export type {
   ConflictMetric,

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { craftConfigSchema } from './config.js';
-import { type DualSettings, DualState } from './dual-state.js';
+import { type DualSettings, DualState, dualSettings, resolveEpsilon, scaleWarnings } from './dual-state.js';
 
-const settings: DualSettings = {
-  ...craftConfigSchema.parse({ lambda_lr: 0.3, epsilon_mode: 'absolute', epsilon_start: 1, epsilon_end: 0 }),
-  steps: 10,
-};
+const config = craftConfigSchema.parse({
+  ...{ lambda_lr: 0.3, epsilon_mode: 'absolute', epsilon_start: 1, epsilon_end: 0 },
+});
+const settings = dualSettings(config, 10);
+const relative = dualSettings({ ...config, epsilon_mode: 'relative' }, 10);
 const roundTrip = (state: DualState) =>
   DualState.fromJSON(JSON.parse(JSON.stringify(state)), 'craft_state.json');
 
@@ -22,11 +23,10 @@ describe('DualState', () => {
       ...{ lambda: 1.45, epsilon: 0.5, updates: 1, baselineLoss: null },
       pid: { integral: 1.45, smoothed: 2 },
     });
-    expect(start.epsilonAt(5, { ...settings, epsilon_decay_steps: 5 })).toBe(0);
+    expect(start.epsilonAt(5, dualSettings({ ...config, epsilon_decay_steps: 5 }, 10))).toBe(0);
   });
 
   test('a relative ε multiplies the starting loss, which must be known and positive', () => {
-    const relative: DualSettings = { ...settings, epsilon_mode: 'relative' };
     expect(DualState.initial(1).withBaseline(0.2).epsilonAt(5, relative)).toBeCloseTo(0.1, 15);
     const refused = expect.objectContaining({ code: 'EPSILON_BASELINE' });
     expect(() => DualState.initial(1).epsilonAt(5, relative)).toThrow(refused);
@@ -36,7 +36,7 @@ describe('DualState', () => {
   });
 
   test('a relative ε makes λ follow the violation as a share of the starting loss, whatever its scale', () => {
-    const how: DualSettings = { ...settings, epsilon_mode: 'relative', epsilon_schedule: 'constant' };
+    const how: DualSettings = { ...relative, epsilon_schedule: 'constant' };
     for (const scale of [1, 0.01]) {
       const start = DualState.initial(1).withBaseline(scale);
       expect(start.update(0, 1.5 * scale, how).lambda).toBeCloseTo(1.15, 12);
@@ -88,4 +88,25 @@ describe('DualState', () => {
     };
     expect(() => DualState.fromJSON(value, 'craft_state.json')).toThrow(expect.objectContaining(error));
   });
+});
+
+const warnings = (fields: object, start: number) => {
+  const config = craftConfigSchema.parse(fields);
+  return scaleWarnings(resolveEpsilon(config), config, start).join();
+};
+
+test('an absolute ε far from the loss it bounds', () => {
+  expect(warnings({ epsilon_start: 1 }, 0.05)).toContain('epsilon_mode=relative');
+  expect(warnings({ epsilon_start: 0.01 }, 0.5)).toContain('epsilon_mode=relative');
+  expect(warnings({ epsilon_start: 0.1 }, 0.15)).toBe('');
+  expect(warnings({}, 123)).toBe('');
+});
+
+test('the distance from a teacher may begin at 0, then only a relative ε is wrong', () => {
+  const hidden = { retention_mode: 'hidden', anchor_cache_dir: 'cache' };
+  expect(warnings(hidden, 4.5e-8)).toBe('');
+  expect(warnings({ ...hidden, epsilon_start: 0.1 }, 0)).toBe('');
+  expect(warnings(hidden, 0.6)).toContain('epsilon_mode=relative');
+  expect(warnings({ ...hidden, epsilon_mode: 'relative' }, 4.5e-8)).toContain('epsilon_mode=absolute');
+  expect(warnings({ ...hidden, epsilon_mode: 'relative' }, 0.6)).toBe('');
 });

@@ -1,31 +1,185 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
-import type { CraftConfig } from './config.js';
-import { resolveEpsilon } from './config.js';
-import { type PidMemory, pidLambda } from './pid.js';
-import { epsilonSchedule, updateLambda } from './primal-dual.js';
+import { epsilonSchedule, type PidMemory, pidLambda, updateLambda } from './primal-dual.js';
+import { comparesWithTeacher, type RetentionChoice, retentionWeights } from './retention/config.js';
 
-/** The settings that drive λ and ε: fields of `CraftConfig`, and the number of steps of the run. */
-export type DualSettings = Pick<
-  CraftConfig,
-  | 'lambda_lr'
-  | 'lambda_max'
-  | 'lambda_controller'
-  | 'lambda_kp'
-  | 'lambda_ki'
-  | 'lambda_kd'
-  | 'lambda_smoothing'
-  | 'retention_mode'
-  | 'retention_modes'
-  | 'epsilon_start'
-  | 'epsilon_end'
-  | 'epsilon_decay_steps'
-  | 'epsilon_schedule'
-  | 'epsilon_mode'
-> & {
-  /** Steps of the run; ε falls over these where `epsilon_decay_steps` is 0. */
-  steps: number;
+/** How the threshold ε falls from `epsilon_start` to `epsilon_end`. */
+export const epsilonScheduleSchema = z.enum(['linear', 'cosine', 'exponential', 'constant']);
+export type EpsilonScheduleType = z.infer<typeof epsilonScheduleSchema>;
+
+/** What ε is measured in. */
+export const epsilonModeSchema = z.enum(['auto', 'absolute', 'relative']);
+export type EpsilonMode = z.infer<typeof epsilonModeSchema>;
+
+/** How λ follows the constraint. */
+export const lambdaControllerSchema = z.enum(['gradient', 'pid']);
+export type LambdaController = z.infer<typeof lambdaControllerSchema>;
+
+/** Fields of the craft configuration that drive λ and ε. */
+export const controlFields = {
+  lambda_controller: lambdaControllerSchema
+    .default('gradient')
+    .describe(
+      'How λ follows the violation e = L_retain - ε (as a share of the starting loss where ε is relative to it). gradient: dual ' +
+        'ascent, λ <- λ + lambda_lr e, which swings when L_retain answers late. ' +
+        'pid: λ = lambda_kp e + lambda_ki Σe + lambda_kd (rise of L_retain) reacts to the violation at once and damps the ' +
+        'swings (Stooke et al., 2020).',
+    ),
+  initial_lambda: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe(
+      'λ, the weight of the retention gradient, at the start. Typical: 0.1 to 1; 0 protects only once the constraint has ' +
+        'been violated. At most lambda_max.',
+    ),
+  lambda_lr: z
+    .number()
+    .min(0)
+    .default(0.01)
+    .describe(
+      'Step size of λ: λ <- clip(λ + lambda_lr * e, 0, lambda_max) with the violation e = L_retain - ε, divided by the starting ' +
+        'loss and at most 1 where ε is relative to it, so that one value fits losses of any scale. Typical: 0.01 to 0.1; with an ' +
+        'absolute ε that divided by ε. Too large makes λ swing between its bounds, too small makes it come too late. λ moves only every ' +
+        'retention_freq steps. 0: λ stays at initial_lambda.',
+    ),
+  lambda_kp: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe(
+      'pid: weight of the violation itself. Typical: 0.1 to 10, what λ should be while the violation e is 1.',
+    ),
+  lambda_ki: z
+    .number()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe('pid: weight of the sum of violations, the part that gradient has alone. null: lambda_lr.'),
+  lambda_kd: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      'pid: weight of the rise of L_retain between two updates; falls do not count. Typical: 0 to 10; noise of the anchors ' +
+        'comes through unless lambda_smoothing is high.',
+    ),
+  lambda_smoothing: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.9)
+    .describe(
+      'pid: what the proportional and the derivative part see is a moving average of L_retain with this decay; the sum takes ' +
+        'every value. 0: no smoothing.',
+    ),
+  lambda_max: z
+    .number()
+    .gt(0)
+    .default(10)
+    .describe(
+      'Largest λ. Typical: 5 to 20. λ pinned here means that ε cannot be met: raise epsilon_end or add anchors, rather ' +
+        'than raising the bound.',
+    ),
+  epsilon_start: z
+    .number()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      'ε, the retention loss that is still acceptable, at the start; at least epsilon_end. null: the loss that the anchors have ' +
+        'before training; for hidden, feature and action, which may start at 0, 0.05. With epsilon_mode=relative a factor: 1.1 ' +
+        'allows 10 % more loss.',
+    ),
+  epsilon_end: z
+    .number()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      'ε at the end. null: epsilon_start, so that ε is constant. Below the loss that is reachable at all, λ only grows to ' +
+        'lambda_max.',
+    ),
+  epsilon_decay_steps: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'Steps over which ε falls from epsilon_start to epsilon_end, where it then stays. 0: the steps of the run.',
+    ),
+  epsilon_schedule: epsilonScheduleSchema
+    .default('linear')
+    .describe(
+      'Shape of that fall. linear: even; cosine: gentle at both ends; exponential: most of it early (e^-5p), ending close ' +
+        'to epsilon_end; constant: epsilon_start throughout, and epsilon_end is not used.',
+    ),
+  epsilon_mode: epsilonModeSchema
+    .default('auto')
+    .describe(
+      'absolute: ε is a loss. relative: ε(t) multiplies the retention loss measured on the anchors before the first step, so that ' +
+        '1.1 means at most 10 % worse, and λ follows violations as shares of that loss; recommended when the scale of the loss is ' +
+        'not known, and only for one that starts above 0. auto: absolute where epsilon_start or epsilon_end is given.',
+    ),
 };
+
+const controlSchema = z.object(controlFields);
+
+/** What {@link resolveEpsilon} looks at. */
+export interface EpsilonChoice {
+  readonly epsilon_mode: EpsilonMode;
+  readonly epsilon_start: number | null;
+  readonly epsilon_end: number | null;
+}
+
+/** ε as it is, with everything filled in that depends on other fields. */
+export interface EpsilonSettings {
+  mode: 'absolute' | 'relative';
+  start: number;
+  end: number;
+}
+
+/**
+ * Fills in `auto` and null. With `auto`, an ε that is given is absolute, as in the original project; one that is not holds the old loss
+ * where it is, or, where the loss is a distance from a teacher, allows 0.05.
+ */
+export function resolveEpsilon(config: EpsilonChoice & RetentionChoice): EpsilonSettings {
+  const { epsilon_mode: mode, epsilon_start: start, epsilon_end: end } = config;
+  const given = start ?? end;
+  const relative =
+    mode === 'auto'
+      ? given === null && !retentionWeights(config).every(([each]) => comparesWithTeacher(each))
+      : mode === 'relative';
+  const first = given ?? (relative ? 1 : 0.05);
+  return { mode: relative ? 'relative' : 'absolute', start: first, end: end ?? first };
+}
+
+/** What drives λ and ε in a run: fields of the configuration, with everything resolved that depends on others. */
+export type DualSettings = Readonly<
+  Pick<
+    z.infer<typeof controlSchema>,
+    | 'lambda_lr'
+    | 'lambda_max'
+    | 'lambda_controller'
+    | 'lambda_kp'
+    | 'lambda_ki'
+    | 'lambda_kd'
+    | 'lambda_smoothing'
+    | 'epsilon_schedule'
+  >
+> & {
+  readonly epsilon: EpsilonSettings;
+  /** Steps over which ε falls. */
+  readonly decaySteps: number;
+};
+
+/** @param steps of the run, over which ε falls unless `epsilon_decay_steps` says otherwise */
+export function dualSettings(
+  config: z.infer<typeof controlSchema> & RetentionChoice,
+  steps: number,
+): DualSettings {
+  const decaySteps = config.epsilon_decay_steps === 0 ? steps : config.epsilon_decay_steps;
+  return { ...config, epsilon: resolveEpsilon(config), decaySteps };
+}
 
 const stateSchema = z.strictObject({
   lambda: z.number().min(0),
@@ -47,7 +201,7 @@ export type DualStateJson = Required<z.infer<typeof stateSchema>>;
  *
  * @example
  * ```ts
- * const settings = { ...craftConfigSchema.parse({ lambda_lr: 0.5, epsilon_mode: 'absolute', epsilon_start: 1 }), steps: 100 };
+ * const settings = dualSettings(craftConfigSchema.parse({ lambda_lr: 0.5, epsilon_mode: 'absolute', epsilon_start: 1 }), 100);
  * const state = DualState.initial(1).update(0, 1.5, settings);
  * state.lambda; // 1.25
  * DualState.fromJSON(JSON.parse(JSON.stringify(state)), 'craft_state.json').lambda; // 1.25
@@ -94,10 +248,8 @@ export class DualState implements DualStateJson {
    * @throws CraftError `EPSILON_BASELINE` where ε is relative and {@link withBaseline} was not called
    */
   epsilonAt(step: number, settings: DualSettings): number {
-    const { epsilon_decay_steps, epsilon_schedule, steps } = settings;
-    const { mode, start, end } = resolveEpsilon(settings);
-    const decaySteps = epsilon_decay_steps === 0 ? steps : epsilon_decay_steps;
-    const epsilon = epsilonSchedule(step, start, end, decaySteps, epsilon_schedule);
+    const { mode, start, end } = settings.epsilon;
+    const epsilon = epsilonSchedule(step, start, end, settings.decaySteps, settings.epsilon_schedule);
     if (mode === 'absolute') return epsilon;
     if (this.baselineLoss === null) {
       const remedy = 'measure the retention loss before the first step';
@@ -123,7 +275,7 @@ export class DualState implements DualStateJson {
   // A relative ε makes the constraint L / L₀ ≤ ε(t): λ follows it without knowing the scale of the loss. A violation of more than L₀
   // counts as L₀: λ then rises no faster than it can fall, and a short burst of many times L₀ does not leave it at its bound for good.
   #measured(loss: number, epsilon: number, settings: DualSettings): [loss: number, epsilon: number] {
-    if (resolveEpsilon(settings).mode === 'absolute') return [loss, epsilon];
+    if (settings.epsilon.mode === 'absolute') return [loss, epsilon];
     const unit = this.baselineLoss!;
     return [Math.min(loss / unit, epsilon / unit + 1), epsilon / unit];
   }
@@ -158,4 +310,35 @@ export class DualState implements DualStateJson {
     const pid = parsed.data.pid ?? { integral: lambda, smoothed: null };
     return new DualState(lambda, epsilon, updates, baselineLoss, pid);
   }
+}
+
+/** An absolute ε further from the retention loss than this factor is probably a mistake. */
+const FAR = 5;
+
+/** A distance from a teacher below this is what storing its answers as float16 makes of 0. */
+const ROUNDING = 1e-3;
+
+/**
+ * Warnings about an ε on another scale than the loss it bounds, which lets λ run to a bound and stay there.
+ *
+ * @param start the retention loss before the first step
+ */
+export function scaleWarnings(
+  { mode, start: epsilon }: EpsilonSettings,
+  config: RetentionChoice,
+  start: number,
+): string[] {
+  // The distance from a teacher begins near 0 where training starts from that teacher, and grows from there.
+  const fromTeacher = retentionWeights(config).every(([each]) => comparesWithTeacher(each));
+  if (mode === 'relative') {
+    if (!fromTeacher || start > ROUNDING) return [];
+    const remedy = 'use --craft.epsilon_mode=absolute, for example with --craft.epsilon_start=0.05';
+    return [
+      `warning: training starts from the teacher, and a relative ε would be a share of almost nothing; ${remedy}`,
+    ];
+  }
+  const tooLarge = start > 0 && !fromTeacher && epsilon > FAR * start;
+  if (start <= FAR * epsilon && !tooLarge) return [];
+  const remedy = '--craft.epsilon_mode=relative measures it against that loss';
+  return [`warning: craft.epsilon_start=${epsilon} is on another scale than the retention loss; ${remedy}`];
 }

@@ -1,6 +1,5 @@
 import { type HiddenStates, inEvaluationMode, type Policy, type TensorBatch } from '@craft-ft/policies';
-import { CraftError, scope, stack, type Tensor } from '@craft-ft/torch';
-import { type Pooling, poolHiddenStates } from './pool-hidden.js';
+import { arange, CraftError, scope, stack, type Tensor, where } from '@craft-ft/torch';
 
 /** Which features of a policy are kept: every pooling of every layer. */
 export interface FeatureSpec {
@@ -58,4 +57,94 @@ function pool(layer: Tensor, { mask, image }: HiddenStates, pooling: Pooling): T
   }
   const part = (tensor: Tensor) => tensor.narrow(1, image.start, image.length);
   return poolHiddenStates(part(layer), part(mask), 'mean_masked');
+}
+
+/** Which tokens' hidden states make the feature of a sample. */
+export type Pooling = 'mean_image_tokens' | 'mean_masked' | 'last_token' | 'cls_token';
+
+/** What a pooling needs besides the tensors. */
+export interface PoolingOptions {
+  /** Image tokens at the front of the sequence, as the model itself lays them out; needed by `mean_image_tokens`. */
+  imageTokens?: number;
+}
+
+/**
+ * One feature vector per sample from the hidden states of a sequence.
+ *
+ * `mean_image_tokens`: mean of the first `imageTokens` positions. The other three take the mask at its word: `mean_masked`
+ * is the mean of the tokens it marks, `last_token` the last of them and `cls_token` the first, wherever the padding is; a row
+ * without any token pools to zero. The original guesses 196 image tokens when it does not know, and finds the last token by
+ * counting, which with padding on the left is another token.
+ *
+ * @param hiddenStates [batch, sequence, width], floating
+ * @param attentionMask [batch, sequence], bool or integer, non-zero for tokens; of the whole sequence, image tokens included
+ * @param pooling which of the four
+ * @returns [batch, width], dtype of `hiddenStates`; gradients flow into the tokens that were taken
+ * @throws CraftError `POOLING_SHAPE`; `POOLING_UNKNOWN`; `IMAGE_TOKENS` where their number is missing or no number from 1 to the
+ * length of the sequence
+ *
+ * @example
+ * ```ts
+ * const hidden = torch.tensor([[[1], [2], [3]]]);
+ * poolHiddenStates(hidden, torch.tensor([[0, 1, 1]]), 'last_token').tolist(); // [[3]]
+ * ```
+ */
+export function poolHiddenStates(
+  hiddenStates: Tensor,
+  attentionMask: Tensor,
+  pooling: Pooling,
+  { imageTokens }: PoolingOptions = {},
+): Tensor {
+  const [batch, length] = checkShapes(hiddenStates, attentionMask);
+  return scope(() => {
+    if (pooling === 'mean_image_tokens') {
+      return hiddenStates.narrow(1, 0, checkImageTokens(imageTokens, length)).mean([1]);
+    }
+    const mask = attentionMask.ne(0);
+    if (pooling === 'mean_masked') {
+      const count = mask.sum([1], true).clamp(1);
+      return hiddenStates.maskedFill(mask.logicalNot().unsqueeze(-1), 0).sum([1]).div(count);
+    }
+    const positions = arange(0, length, 1, { dtype: 'int64', device: hiddenStates.device }).expand([
+      batch,
+      length,
+    ]);
+    if (pooling === 'last_token') return pick(hiddenStates, where(mask, positions, -1).amax([1]), mask);
+    if (pooling === 'cls_token') return pick(hiddenStates, where(mask, positions, length).amin([1]), mask);
+    const known = 'mean_image_tokens, mean_masked, last_token or cls_token';
+    throw new CraftError('POOLING_UNKNOWN', `pooling ${pooling} is unknown; use ${known}`);
+  });
+}
+
+/** The hidden state at one position per row, zero where the row has no token. */
+function pick(hiddenStates: Tensor, position: Tensor, mask: Tensor): Tensor {
+  const [batch, length, width] = hiddenStates.shape;
+  const index = position
+    .clamp(0, length - 1)
+    .view([batch, 1, 1])
+    .expand([batch, 1, width]);
+  const empty = mask.any(1).logicalNot().unsqueeze(-1);
+  return hiddenStates.gather(1, index).squeeze(1).maskedFill(empty, 0);
+}
+
+function checkShapes(hiddenStates: Tensor, attentionMask: Tensor): number[] {
+  const [hidden, mask] = [hiddenStates.shape, attentionMask.shape];
+  if (hidden.length === 3 && mask.join() === hidden.slice(0, 2).join()) return hidden;
+  const found = `hidden states [${hidden}], attention mask [${mask}]`;
+  const expected = '[batch, sequence, width] and [batch, sequence]; extend a text mask over the image tokens';
+  throw new CraftError('POOLING_SHAPE', `${found}: expected ${expected}`);
+}
+
+function checkImageTokens(imageTokens: number | undefined, length: number): number {
+  if (
+    imageTokens !== undefined &&
+    Number.isInteger(imageTokens) &&
+    imageTokens >= 1 &&
+    imageTokens <= length
+  ) {
+    return imageTokens;
+  }
+  const found = imageTokens === undefined ? 'it is not given' : `${imageTokens} was given`;
+  const expected = `the model's number of image tokens, from 1 to the sequence's ${length}`;
+  throw new CraftError('IMAGE_TOKENS', `mean_image_tokens needs ${expected}; ${found}`);
 }

@@ -4,22 +4,26 @@
  */
 export * from './anchors/index.js';
 export * from './config.js';
-export * from './dual-state.js';
-export { DEFAULT_FEATURES, extractFeatures, type FeatureSpec } from './features.js';
-export { computeHiddenRetentionLoss, type HiddenLossType } from './hidden-loss.js';
-export * from './lambda-history.js';
-export * from './pid.js';
-export { type Pooling, type PoolingOptions, poolHiddenStates } from './pool-hidden.js';
+export { type DualSettings, DualState, dualSettings } from './dual-state.js';
+export {
+  DEFAULT_FEATURES,
+  extractFeatures,
+  type FeatureSpec,
+  type Pooling,
+  type PoolingOptions,
+  poolHiddenStates,
+} from './features.js';
 export * from './primal-dual.js';
-export { type CraftReport, craftReport, reportLines } from './report.js';
-export { ActionTerm } from './retention/actions.js';
-export { type FeatureComparison, FeatureTerm } from './retention/features.js';
-export { anchorNeeds, makeObjective } from './retention/make-objective.js';
-export { RetentionObjective, type WeightedTerm } from './retention/objective.js';
-export { PolicyLossTerm, TokenTerm } from './retention/policy-loss.js';
-export { StartingWeights } from './retention/starting-weights.js';
-export type { RetentionTarget, RetentionTerm } from './retention/term.js';
-export { computeRetentionLoss, type LossOutput, type LossPolicy, type Reduction } from './retention-loss.js';
+export { type CraftReport, formatHistory, parseHistory, type RetentionRecord } from './record.js';
+export {
+  computeHiddenRetentionLoss,
+  computeRetentionLoss,
+  type HiddenLossType,
+  type LossPolicy,
+  type Reduction,
+} from './retention/losses.js';
+export { anchorNeeds, makeObjective, RetentionObjective, StartingWeights } from './retention/objective.js';
+export type { RetentionTarget, RetentionTerm } from './retention/terms.js';
 export { type CraftParts, CraftStrategy } from './strategy.js';
 export {
   computeDot,

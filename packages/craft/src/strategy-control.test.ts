@@ -1,4 +1,4 @@
-import { optim, scope, type Tensor } from '@craft-ft/torch';
+import { noGrad, optim, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { optimizationOf, RandomBatches, tinyAct } from '../test/tiny-act.js';
 import { craftConfigSchema } from './config.js';
@@ -74,6 +74,25 @@ describe('stale projection', () => {
     const { other, report } = await step(1);
     expect([other, 'stale_cos' in report.metrics]).toEqual([null, false]);
   });
+});
+
+test('the retention loss before the run is a mean over steps, not over batches', async () => {
+  const policy = tinyAct(3, { dropout: 0, use_vae: false });
+  // The second batch of two has one step that counts, far off, of three.
+  const anchors = new RandomBatches(1, 7, (batch, step) =>
+    step % 2 === 0
+      ? batch
+      : { ...batch, action: batch.action!.add(50), action_is_pad: tensor([[false, true, true]]) },
+  );
+  Object.assign(anchors, { framesPerEpoch: 2 });
+  const loss = (i: number) => noGrad(() => policy.call(anchors.batch(i)).loss.item());
+  const [full, short] = [loss(0), loss(1)];
+  const config = craftConfigSchema.parse({});
+  const optimization = optimizationOf(policy);
+  const strategy = new CraftStrategy({ policy, optimization, anchors, config, steps: 9 });
+  const [line] = await strategy.begin();
+  expect(line).toContain(`before the first step: ${((3 * full + short) / 4).toFixed(4)}`);
+  expect(Math.abs((3 * full + short) / 4 - (full + short) / 2)).toBeGreaterThan(1);
 });
 
 test('the log of A-GEM says whether it projected', async () => {

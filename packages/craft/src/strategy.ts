@@ -23,17 +23,22 @@ import {
 } from '@craft-ft/training';
 import type { AnchorCacheMetadata } from './anchors/metadata.js';
 import type { CraftConfig } from './config.js';
-import { resolveEpsilon } from './control-config.js';
-import { formatCraftState, parseCraftState, STATE_FILE } from './craft-state.js';
-import { type DualSettings, DualState } from './dual-state.js';
-import { formatHistory, parseHistory, type RetentionRecord } from './lambda-history.js';
-import { type CraftReport, craftReport, reportLines } from './report.js';
-import { makeObjective } from './retention/make-objective.js';
-import type { RetentionObjective } from './retention/objective.js';
-import { scaleWarnings } from './scale-warnings.js';
+import { type DualSettings, DualState, dualSettings, scaleWarnings } from './dual-state.js';
+import {
+  type CraftReport,
+  craftReport,
+  formatCraftState,
+  formatHistory,
+  parseCraftState,
+  parseHistory,
+  type RetentionRecord,
+  reportLines,
+  STATE_FILE,
+  TaskLosses,
+} from './record.js';
+import { makeObjective, type RetentionObjective } from './retention/objective.js';
 import { GradientPair } from './surgery/grad-surgery.js';
 import { cosine, type GroupedCombination, type SurgerySettings } from './surgery/surgery.js';
-import { TaskLosses } from './task-losses.js';
 
 /** What a CRaFT run is made of. */
 export interface CraftParts {
@@ -94,7 +99,7 @@ export class CraftStrategy implements UpdateStrategy {
     const { parameters } = optimization;
     this.#parts = parts;
     this.logFreq = config.log_craft_metrics_freq;
-    this.#settings = { ...config, steps };
+    this.#settings = dualSettings(config, steps);
     this.#objective = makeObjective(config, anchors.metadata ?? null, parameters);
     this.#anchors = new MicroBatches(anchors, accumulation);
     this.#gradients = new GradientPair(parameters, config.surgery_granularity);
@@ -124,9 +129,10 @@ export class CraftStrategy implements UpdateStrategy {
     await this.#calibrate();
     const start = requireFinite(await this.#measure(), 'retention loss before the first step');
     this.#startLoss = start;
-    if (resolveEpsilon(this.#parts.config).mode === 'relative') this.#dual = this.#dual.withBaseline(start);
+    const { epsilon } = this.#settings;
+    if (epsilon.mode === 'relative') this.#dual = this.#dual.withBaseline(start);
     const line = `retention loss on the anchors before the first step: ${start.toFixed(4)}`;
-    return [line, ...scaleWarnings(this.#parts.config, start)];
+    return [line, ...scaleWarnings(epsilon, this.#parts.config, start)];
   }
 
   async ready(step: number): Promise<void> {
@@ -227,11 +233,9 @@ export class CraftStrategy implements UpdateStrategy {
 
   /** Mean retention loss over the first batches of anchors. */
   async #measure(): Promise<number> {
-    const losses: number[] = [];
-    await this.#eachBatch(MEASURED_BATCHES, (batch) => {
-      losses.push(this.#objective.measure(this.#parts.policy, batch));
-    });
-    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+    const mean = this.#objective.mean(this.#parts.policy);
+    await this.#eachBatch(MEASURED_BATCHES, mean.add);
+    return mean.loss;
   }
 
   // Draws no random numbers that training would have drawn, and the same ones every time: what is measured before and after differs by

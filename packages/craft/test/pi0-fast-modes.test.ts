@@ -10,6 +10,7 @@ import { Optimization, type TrainingData } from '@craft-ft/training';
 import { describe, expect, test } from 'vitest';
 import { smallBatch, smallConfig } from '../../policies/test/pi0-fast-small.js';
 import { craftConfigSchema } from '../src/config.js';
+import { TokenTerm } from '../src/retention/terms.js';
 import { CraftStrategy } from '../src/strategy.js';
 
 setNumThreads(1);
@@ -115,7 +116,6 @@ test("a teacher's tokens take the place of the recorded ones", async () => {
   await strategy.begin();
   const batch = new One(2).batch();
   const other = { ...batch, 'anchor.token_labels': zeros([2, 6], { dtype: 'int64' }).add(7) };
-  const { TokenTerm } = await import('../src/index.js');
   const term = new TokenTerm('mean');
   const of = (given: TensorBatch) => scope(() => term.loss(policy, given).loss.item());
   const mask = zeros([2, 6]).eq(0);

@@ -11,8 +11,7 @@ import {
 } from '@craft-ft/policies';
 import { libtorchVersion } from '@craft-ft/torch';
 import { cameraSizes } from '@craft-ft/training';
-import { DEFAULT_FEATURES } from '../features.js';
-import type { Pooling } from '../pool-hidden.js';
+import { DEFAULT_FEATURES, type Pooling } from '../features.js';
 import { type BuildPlan, finishBuild, openBuildFolder, savePlan } from './build-folder.js';
 import { addSquares, type Build, makeShard, poolFeatures } from './build-samples.js';
 import type { AnchorKind, AnchorSelection } from './config.js';

@@ -13,12 +13,8 @@ import {
 import { describe, expect, test } from 'vitest';
 import { optimizationOf, RandomBatches, tinyAct } from '../../test/tiny-act.js';
 import { craftConfigSchema } from '../config.js';
-import { ActionTerm } from './actions.js';
-import { FeatureTerm } from './features.js';
-import { makeObjective } from './make-objective.js';
-import { RetentionObjective } from './objective.js';
-import { TokenTerm } from './policy-loss.js';
-import { StartingWeights } from './starting-weights.js';
+import { makeObjective, RetentionObjective, StartingWeights } from './objective.js';
+import { ActionTerm, FeatureTerm, TokenTerm } from './terms.js';
 
 const code = (name: string) => expect.objectContaining({ code: name });
 const batch = () => new RandomBatches(4, 1).batch(0);
@@ -80,6 +76,12 @@ const features = (more: object = {}) =>
     ...more,
   });
 
+function measure(objective: RetentionObjective, policy: Policy, batch: TensorBatch): number {
+  const mean = objective.mean(policy);
+  mean.add(batch);
+  return mean.loss;
+}
+
 describe('values by hand', () => {
   // Student 2x, teacher x: differences (1, 2), (3, 4), mean square 7.5; per sample 2.5 and 12.5.
   const teacher = () => ({ 'anchor.hidden': x().view([2, 1, 1, 2]) });
@@ -138,10 +140,10 @@ describe('the teacher of a run without a cache', () => {
       [{ term: new ActionTerm('l1', 'mean'), weight: 2 }],
       new StartingWeights(flat),
     );
-    expect(objective.measure(policy, { x: x() })).toBe(0);
+    expect(measure(objective, policy, { x: x() })).toBe(0);
     flat.data.add_(1);
     expect(module.weight.item()).toBe(3);
-    const moved = objective.measure(policy, { x: x() });
+    const moved = measure(objective, policy, { x: x() });
     expect([moved, (flat.data.tolist() as number[])[0]]).toEqual([2 * 2.5, 3]);
   });
 

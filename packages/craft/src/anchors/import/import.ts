@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { libtorchVersion, noGrad, scope, type Tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
-import type { Pooling } from '../../pool-hidden.js';
+import type { Pooling } from '../../features.js';
 import { finishBuild, openBuildFolder, savePlan } from '../build-folder.js';
 import { AnchorCacheDataset } from '../cache.js';
 import {

@@ -1,8 +1,7 @@
 import type { Tensor } from '@craft-ft/torch';
 import * as torch from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { computeHiddenRetentionLoss } from './hidden-loss.js';
-import { computeRetentionLoss } from './retention-loss.js';
+import { computeHiddenRetentionLoss, computeRetentionLoss } from './losses.js';
 
 class Policy {
   training = true;

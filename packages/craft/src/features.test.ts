@@ -1,7 +1,7 @@
 import type { Tensor } from '@craft-ft/torch';
 import * as torch from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
-import { type Pooling, poolHiddenStates } from './pool-hidden.js';
+import { type Pooling, poolHiddenStates } from './features.js';
 
 // Rows: padding on the right, on the left, on both sides, everywhere. Position p of row r holds 10r + p.
 const mask = torch.tensor([

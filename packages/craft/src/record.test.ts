@@ -1,6 +1,6 @@
 import type { CraftError } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
-import { formatHistory, parseHistory, type RetentionRecord } from './lambda-history.js';
+import { formatHistory, parseHistory, type RetentionRecord } from './record.js';
 
 const record = (step: number): RetentionRecord => ({
   step,
