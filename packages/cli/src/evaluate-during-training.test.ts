@@ -1,8 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DataStream } from '@craft-ft/training';
 import { recordDataset } from '@craft-ft/world';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makeTask } from '../../training/test/training.js';
 import { train } from '../test/runs.js';
 
@@ -57,8 +58,11 @@ test('what cannot be evaluated is refused before training', async () => {
   expect(await refused('--env.type=tabletop', '--env.task=lifft')).toContain('did you mean lift?');
   expect(await refused('--env.type=aloha', '--env.task=lift')).toContain('env.type=aloha: expected tabletop');
   const other = makeTask(join(folder, 'other'));
+  const close = vi.spyOn(DataStream.prototype, 'close');
   const ran = await train([...flags('refused', '--steps=1', ...env), `--dataset.root=${other}`]);
   expect(ran.err).toContain(
     'the policy does not fit the environment: "observation.state" has shape [6] here',
   );
+  // Its worker threads would have gone on otherwise.
+  expect(close).toHaveBeenCalledTimes(1);
 });

@@ -1,4 +1,5 @@
 import { resolveEpsilon } from '@craft-ft/craft';
+import { formatFeatureTable } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
 import {
   checkResume,
@@ -6,6 +7,7 @@ import {
   prepareTraining,
   RESUME_RULES,
   type ResumeRules,
+  type TrainingRun,
   train,
 } from '@craft-ft/training';
 import type { Output } from './command.js';
@@ -65,6 +67,7 @@ function resumeRules({ scheduler, craft }: CraftTrainConfig): ResumeRules {
  */
 export async function runTrain(request: TrainRequest, output: Output): Promise<number> {
   const { config, resumeFrom, saved } = request;
+  const say = (line: string) => output.out(`${line}\n`);
   const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
   const shared = sharedRecordings(config);
   if (shared !== null) warn(shared);
@@ -76,26 +79,39 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   const save = (file: string, part: unknown) => extraFiles.set(file, JSON.stringify(part, null, 4));
   if (craft.enabled) save(CRAFT_CONFIG_FILE, craft);
   if (env !== null) save(EVALUATION_CONFIG_FILE, { env, eval_freq, eval: evaluation });
+  let size = '';
   const run = await prepareTraining(plain, {
     resumeFrom,
-    onInfo: (line) => output.out(`${line}\n`),
-    onWarning: warn,
     extraFiles,
+    onWarning: warn,
+    onDownload: say,
+    onData: ({ computedStats, features, episodes, frames }) => {
+      for (const what of computedStats) say(`statistics computed from the frames: ${what}`);
+      for (const line of formatFeatureTable(features)) say(line);
+      size = `${episodes} episodes, ${frames} frames`;
+    },
+    onPolicy: ({ type, trainableParameters, device }) =>
+      say(`${size}; ${type} with ${trainableParameters} trainable parameters on ${device}`),
     ...(craft.enabled ? { makeStrategy: (context) => makeCraft(context, config) } : {}),
   });
-  if (run.startStep >= plain.steps) {
+  try {
+    return await trainPrepared(run, config, output);
+  } finally {
     await run.close();
+  }
+}
+
+async function trainPrepared(run: TrainingRun, config: CraftTrainConfig, output: Output): Promise<number> {
+  const { steps, output_dir: folder, seed, rename_map: renameMap } = config;
+  if (run.startStep >= steps) {
     output.err(
-      `craft: already at step ${run.startStep}, steps=${plain.steps}: nothing to do; raise --steps to go on\n`,
+      `craft: already at step ${run.startStep}, steps=${steps}: nothing to do; raise --steps to go on\n`,
     );
     return 0;
   }
-  output.out(
-    `${run.strategy.name}, steps ${run.startStep + 1} to ${plain.steps}, into ${plain.output_dir}\n`,
-  );
-  const trial = { seed: plain.seed, renameMap: plain.rename_map };
-  const skill = await evaluateDuringTraining(run, config, trial);
-  const progress = new TrainProgress(output, run.startStep, plain.steps);
+  output.out(`${run.strategy.name}, steps ${run.startStep + 1} to ${steps}, into ${folder}\n`);
+  const evaluation = await evaluateDuringTraining(run, config, { seed, renameMap });
+  const progress = new TrainProgress(output, run.startStep, steps);
   const interrupt = listenForInterrupt(() =>
     progress.print('stopping after this step; Ctrl-C again to stop at once'),
   );
@@ -106,18 +122,16 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
         onStep: (step, _, loss) => progress.step(step, loss),
         onLog: (record) => progress.print(formatRecord(record)),
         onLine: (line) => progress.print(line),
-        onCheckpoint: (folder) => progress.print(`saved ${folder}`),
+        onCheckpoint: (checkpoint) => progress.print(`saved ${checkpoint}`),
       },
       interrupt.signal,
-      skill,
+      evaluation,
     );
     progress.stop();
     const said = await run.strategy.summary();
     for (const line of endOfRun(config, run.strategy, said)) output.out(`${line}\n`);
     if (!result.interrupted) return 0;
-    output.err(
-      `craft: interrupted at step ${result.step} of ${plain.steps}; ${howToContinue(plain, result)}\n`,
-    );
+    output.err(`craft: interrupted at step ${result.step} of ${steps}; ${howToContinue(config, result)}\n`);
     return INTERRUPTED;
   } catch (error) {
     progress.stop();
@@ -129,7 +143,6 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   } finally {
     progress.stop();
     interrupt.stop();
-    await run.close();
   }
 }
 

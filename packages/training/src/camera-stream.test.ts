@@ -10,8 +10,7 @@ import type { PolicyFeatures } from '../../policies/src/config/features.js';
 import { imageTransformsConfigSchema } from '../../policies/src/config/image-transforms.js';
 import type { Texts } from '../../policies/src/processors/step.js';
 import { testFolder } from '../test/training.js';
-import { CameraBatches } from './camera-batches.js';
-import { DataStream, type Preprocess } from './data-stream.js';
+import { CameraBatches, DataStream, type Preprocess } from './data-stream.js';
 
 const features: PolicyFeatures = { [CAMERA]: { type: 'VISUAL', shape: [3, HEIGHT, WIDTH] } };
 
@@ -80,6 +79,20 @@ describe('batches decoded ahead', () => {
       expect(first!.equal(again!)).toBe(true);
     }
     expect(loader.released).toHaveLength(2);
+  });
+
+  test('give their memory back also when they are never used', async () => {
+    const loader = new SlowLoader();
+    const stream = streamOf(loader, batches, 2);
+    const first = stream.ready(0);
+    for (const arrive of loader.asked.slice(0, 2)) arrive();
+    await first;
+    // Steps 1 and 2 were decoded ahead, 2 is still under way.
+    const far = stream.ready(50);
+    loader.asked[2]!();
+    loader.asked[3]!();
+    await far;
+    expect(loader.released).toHaveLength(3);
   });
 
   test('come with the instruction of each sample', async () => {

@@ -1,22 +1,24 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Policy, PolicyProcessors } from '@craft-ft/policies';
-import { savePolicy } from '@craft-ft/policies';
-import { peftForLeRobot, portablePolicyConfig } from '@craft-ft/policies/config';
+import { Xoshiro128 } from '@craft-ft/datasets/random';
 import {
   atomicSymlink,
   atomicWriteFile,
   CraftError,
+  cudaDeviceCount,
+  getRngState,
   recoverFolders,
   replaceFolder,
   safetensors,
   scope,
+  setRngState,
+  type Tensor,
+  tensor,
 } from '@craft-ft/torch';
 import type { TrainConfig } from './config/train.js';
+import type { UpdateStrategy } from './method.js';
 import type { MetricsLog } from './metrics-log.js';
 import type { Optimization } from './optimization.js';
-import { restoreRngState, rngStateTensors } from './rng-state.js';
-import type { UpdateStrategy } from './strategy.js';
 
 /** The log's unfinished window; not LeRobot's, which ignores it. */
 const METRICS_FILE = 'metrics_state.json';
@@ -24,13 +26,11 @@ const METRICS_FILE = 'metrics_state.json';
 /** The parts of a run that a checkpoint holds. */
 export interface RunState {
   config: TrainConfig;
-  policy: Policy;
-  processors: PolicyProcessors;
   optimization: Optimization;
   strategy: UpdateStrategy;
   metrics: MetricsLog;
-  /** Files for `pretrained_model/` besides LeRobot's, by name. */
-  extraFiles?: ReadonlyMap<string, string>;
+  /** Writes what `pretrained_model/` holds: the policy, its processors, and the configuration of the run. */
+  saveModel(folder: string): void;
 }
 
 /** `000500`: at least six digits, and as many as the run's last step has. */
@@ -66,24 +66,7 @@ export function saveCheckpoint(run: RunState, step: number): string {
     const [model, training] = [join(unfinished, 'pretrained_model'), join(unfinished, 'training_state')];
     for (const part of [model, training]) mkdirSync(part, { recursive: true });
     scope(() => {
-      savePolicy(run.policy, run.processors, model);
-      // Only matters where a run starts, and LeRobot refuses fields it does not know.
-      const { normalization_stats: _, gradient_accumulation_steps: steps, peft, ...config } = run.config;
-      const accelerator = steps === 1 ? {} : { accelerator: { gradient_accumulation: { steps } } };
-      const { cameras: _cameras, image_size: _size, frame_cache: _cache, mixture, ...own } = config.dataset;
-      const dataset = mixture === null ? own : { ...own, mixture };
-      writeJson(
-        join(model, 'train_config.json'),
-        {
-          ...config,
-          ...accelerator,
-          dataset,
-          policy: portablePolicyConfig(config.policy),
-          ...(peft === null ? {} : { peft: peftForLeRobot(peft) }),
-        },
-        4,
-      );
-      for (const [file, text] of run.extraFiles ?? []) atomicWriteFile(join(model, file), text);
+      run.saveModel(model);
       saveTrainingState(run, step, training);
     });
     replaceFolder(unfinished, folder);
@@ -237,4 +220,38 @@ function readJson(path: string): Record<string, unknown> {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CraftError('CHECKPOINT_INVALID', `${path}: ${reason}`, { cause });
   }
+}
+
+const MT_WORDS = 624;
+const CUDA_STATE = 'torch_cuda_rng_state';
+
+/**
+ * `rng_state.safetensors`, as LeRobot's `utils/random_utils.py`. Only libtorch's generator is used here; LeRobot also restores Python's and
+ * NumPy's from this file, so it holds valid states for them, a function of the step.
+ */
+function rngStateTensors(seed: number, step: number): Map<string, Tensor> {
+  const random = new Xoshiro128(seed, step);
+  const words = BigInt64Array.from({ length: MT_WORDS }, () => BigInt(random.next()));
+  const scalar = (value: bigint) => tensor(BigInt64Array.of(value));
+  return new Map([
+    ['py_rng_version', scalar(3n)],
+    ['py_rng_state', tensor(BigInt64Array.of(...words, BigInt(MT_WORDS)))],
+    ['np_rng_state_values', tensor(words)],
+    ['np_rng_state_index', scalar(BigInt(MT_WORDS))],
+    ['np_rng_has_gauss', scalar(0n)],
+    ['np_rng_cached_gaussian', tensor([0])],
+    ['torch_rng_state', getRngState()],
+    // LeRobot's own: the current CUDA device's generator, where there is one.
+    ...(cudaDeviceCount() > 0 ? [[CUDA_STATE, getRngState('cuda')] as const] : []),
+  ]);
+}
+
+/** Restores libtorch's generator from a file that this project or LeRobot wrote. */
+function restoreRngState(path: string): void {
+  using file = safetensors.open(path);
+  using state = file.get('torch_rng_state');
+  setRngState(state);
+  if (cudaDeviceCount() === 0 || !file.has(CUDA_STATE)) return;
+  using cuda = file.get(CUDA_STATE);
+  setRngState(cuda, 'cuda');
 }

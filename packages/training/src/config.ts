@@ -1,5 +1,9 @@
 /**
  * @packageDocumentation
- * Configuration schemas only: importing this loads no libtorch, so that help and mistakes on a command line answer at once.
+ * Configuration schemas only: importing this loads neither datasets nor policies, so that help and mistakes on a command line answer at
+ * once.
  */
-export * from './config/index.js';
+export * from './config/not-yet.js';
+export * from './config/output-folder.js';
+export * from './config/resolve.js';
+export * from './config/train.js';

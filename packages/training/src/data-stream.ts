@@ -1,8 +1,14 @@
-import type { Batch, FrameLoader, FrameSampler, LeRobotDataset, LoadedFrames } from '@craft-ft/datasets';
-import type { TensorBatch, Texts } from '@craft-ft/policies';
-import { fromTypedArray } from '@craft-ft/torch';
-import type { CameraBatches } from './camera-batches.js';
-import { LookAhead } from './look-ahead.js';
+import type {
+  Batch,
+  FrameLoader,
+  FrameSampler,
+  LeRobotDataset,
+  LoadedFrames,
+  StreamingDataset,
+} from '@craft-ft/datasets';
+import { ImageTransforms, resize, type TensorBatch, type Texts, toFloat } from '@craft-ft/policies';
+import type { ImageTransformsConfig, PolicyFeatures } from '@craft-ft/policies/config';
+import { fromTypedArray, noGrad, scope, type Tensor } from '@craft-ft/torch';
 
 /** A batch's columns as tensors over the same memory. */
 export function toTensors(batch: Batch): TensorBatch {
@@ -49,13 +55,13 @@ export interface TrainingData {
 }
 
 /** A batch with its camera frames. */
-export interface PreparedBatch {
+interface PreparedBatch {
   batch: Batch;
   frames: Record<string, LoadedFrames>;
 }
 
 /** Numbers and camera frames of a step as the policy takes them. */
-export function toPolicyBatch(
+function toPolicyBatch(
   { batch, frames }: PreparedBatch,
   step: number,
   cameras: StreamCameras | null,
@@ -67,8 +73,58 @@ export function toPolicyBatch(
   return { ...columns, ...cameras.batches.tensors(frames, samples) };
 }
 
-/** Batches decoded ahead where nothing else is said. */
-export const PREFETCH = 2;
+/** Batches decoded ahead by default. */
+const PREFETCH = 2;
+
+/** What is being prepared for coming steps, and what was prepared for the current one. */
+class LookAhead<T> {
+  readonly #ahead = new Map<number, Promise<T>>();
+  #current: { step: number; prepared: T } | null = null;
+
+  /** @param release called once with everything that was prepared and is of no use any more: its successor is there, or nobody wants it */
+  constructor(private readonly release: (prepared: T) => void) {}
+
+  has(step: number): boolean {
+    return this.#ahead.has(step);
+  }
+
+  add(step: number, prepared: Promise<T>): void {
+    // Its error is thrown where the step is waited for.
+    prepared.catch(() => {});
+    this.#ahead.set(step, prepared);
+  }
+
+  /** Forgets what is prepared for steps before `first` or after `last`. */
+  keep(first: number, last: number): void {
+    for (const [step, prepared] of this.#ahead) {
+      if (step >= first && step <= last) continue;
+      this.#ahead.delete(step);
+      prepared.then(this.release, () => {});
+    }
+  }
+
+  clear(): void {
+    this.keep(0, -1);
+  }
+
+  isCurrent(step: number): boolean {
+    return this.#current?.step === step;
+  }
+
+  /** Waits for a step that was added, and makes it the current one. */
+  async advance(step: number): Promise<void> {
+    const prepared = await this.#ahead.get(step)!;
+    this.#ahead.delete(step);
+    if (this.#current !== null) this.release(this.#current.prepared);
+    this.#current = { step, prepared };
+  }
+
+  /** What was prepared for the current step. */
+  current(step: number): T {
+    if (this.#current?.step !== step) throw new Error(`internal: data of step ${step} were not waited for`);
+    return this.#current.prepared;
+  }
+}
 
 /**
  * Endless batches of a dataset (or a mixture), ready for the policy. The batch of a step is a function of the step alone, so a
@@ -126,5 +182,108 @@ export class DataStream implements TrainingData {
 
   async close(): Promise<void> {
     await this.cameras?.loader.close();
+  }
+}
+
+/**
+ * Batches of a dataset that is read file by file through a shuffle buffer. Steps must come in order; a run that begins elsewhere (on
+ * resume) finds its place by arithmetic and gets the batches it would have had.
+ */
+export class StreamedData implements TrainingData {
+  #batches: AsyncGenerator<Batch, never> | null = null;
+  /** The step of the next batch that the generator gives. */
+  #next = 0;
+  readonly #ahead = new LookAhead<PreparedBatch>(({ frames }) => this.cameras?.loader.release(frames));
+
+  constructor(
+    readonly dataset: StreamingDataset,
+    readonly batchSize: number,
+    private readonly preprocess: Preprocess,
+    private readonly cameras: StreamCameras | null = null,
+  ) {}
+
+  get framesPerEpoch(): number {
+    return this.dataset.length;
+  }
+
+  async ready(step: number, last = Number.POSITIVE_INFINITY): Promise<void> {
+    if (this.#ahead.isCurrent(step)) return;
+    if (!this.#ahead.has(step)) this.#seek(step);
+    const until = Math.min(step + (this.cameras?.prefetch ?? PREFETCH), last);
+    while (this.#next <= until) this.#request(this.#next++);
+    await this.#ahead.advance(step);
+  }
+
+  #seek(step: number): void {
+    if (this.#batches !== null && this.#next === step) return;
+    this.#ahead.clear();
+    this.#batches = this.dataset.batches(this.batchSize, step);
+    this.#next = step;
+  }
+
+  #request(step: number): void {
+    // The generator answers its calls in their order.
+    const prepared = this.#batches!.next().then(async ({ value: batch }): Promise<PreparedBatch> => {
+      const frames = this.cameras === null ? {} : await this.cameras.loader.loadBatch(batch);
+      return { batch, frames };
+    });
+    this.#ahead.add(step, prepared);
+  }
+
+  batch(step: number): TensorBatch {
+    const prepared = this.#ahead.current(step);
+    return this.preprocess(toPolicyBatch(prepared, step, this.cameras), toTexts(prepared.batch));
+  }
+
+  async close(): Promise<void> {
+    await this.#batches?.return(undefined as never);
+    await this.cameras?.loader.close();
+  }
+}
+
+/** The cameras among a policy's inputs, by name, with the height and width the policy sees. */
+export function cameraSizes(features: PolicyFeatures): Map<string, [height: number, width: number]> {
+  const cameras = Object.entries(features).filter(([, { type }]) => type === 'VISUAL');
+  return new Map(cameras.map(([key, { shape }]) => [key, [shape[1]!, shape[2]!]]));
+}
+
+/** Turns decoded frames into what a policy's preprocessor takes: float32 [B, 3, H, W] in [0, 1], at the policy's size. */
+export class CameraBatches {
+  readonly #sizes: Map<string, [number, number]>;
+  readonly #transforms: ImageTransforms | null;
+
+  /** @param transforms random changes in training; null for none */
+  constructor(features: PolicyFeatures, transforms: ImageTransformsConfig | null, seed: number) {
+    this.#sizes = cameraSizes(features);
+    this.#transforms = transforms === null ? null : new ImageTransforms(transforms, seed);
+  }
+
+  get cameras(): string[] {
+    return [...this.#sizes.keys()];
+  }
+
+  /** @param samples numbers of the samples in the run, which the random changes depend on */
+  tensors(frames: Readonly<Record<string, LoadedFrames>>, samples: readonly number[]): TensorBatch {
+    return Object.fromEntries(
+      [...this.#sizes].map(([camera, size]) => [
+        camera,
+        this.#camera(camera, frames[camera]!, size, samples),
+      ]),
+    );
+  }
+
+  #camera(
+    camera: string,
+    { rgb, height, width }: LoadedFrames,
+    size: [number, number],
+    samples: readonly number[],
+  ): Tensor {
+    return scope(() =>
+      noGrad(() => {
+        const images = toFloat(fromTypedArray(rgb, [samples.length, height, width, 3]), 'hwc');
+        const fitted = size[0] === height && size[1] === width ? images : resize(images, size);
+        return this.#transforms?.enabled ? this.#transforms.apply(fitted, camera, samples) : fitted;
+      }),
+    );
   }
 }

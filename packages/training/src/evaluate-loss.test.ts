@@ -5,8 +5,7 @@ import { makePolicy, makeProcessors } from '../../policies/src/index.js';
 import { statTensors } from '../../policies/src/processors/index.js';
 import { makeTask, runConfig, testFolder } from '../test/training.js';
 import { evaluateLoss } from './evaluate-loss.js';
-import { openPolicyDataset } from './open-data.js';
-import { openTaskData } from './task-data.js';
+import { openPolicyDataset, openTaskData } from './open-data.js';
 
 test('the loss of a dataset is the same whatever the batch size, with episodes that end inside chunks', async () => {
   const root = makeTask(join(testFolder(), 'data'), { lengths: [3, 17, 2, 29, 5] });

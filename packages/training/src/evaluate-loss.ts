@@ -2,8 +2,7 @@ import type { LeRobotDataset } from '@craft-ft/datasets';
 import { FrameLoader, subsetIndex } from '@craft-ft/datasets';
 import { LossMean, type Policy, type PolicyProcessors } from '@craft-ft/policies';
 import { noGrad, scope } from '@craft-ft/torch';
-import { CameraBatches } from './camera-batches.js';
-import { toTensors, toTexts } from './data-stream.js';
+import { CameraBatches, toTensors, toTexts } from './data-stream.js';
 
 /** A policy's loss on a whole dataset. */
 export interface LossEvaluation {

@@ -1,16 +1,17 @@
+export { BaselineStrategy } from './baseline.js';
+export { checkpointStep, saveCheckpoint, stepFolder } from './checkpoint.js';
+export * from './config.js';
+export { CameraBatches, cameraSizes, DataStream, type TrainingData, toTensors } from './data-stream.js';
+export { evaluateLoss, type LossEvaluation } from './evaluate-loss.js';
 export {
   accumulate,
-  BaselineStrategy,
+  type LazyBatch,
   type LossNumbers,
   lossAndGradient,
+  MicroBatches,
   meanNumbers,
   requireFinite,
-} from './baseline.js';
-export { CameraBatches, cameraSizes } from './camera-batches.js';
-export { checkpointStep, saveCheckpoint, stepFolder } from './checkpoint.js';
-export * from './config/index.js';
-export { DataStream, type TrainingData, toTensors } from './data-stream.js';
-export { evaluateLoss, type LossEvaluation } from './evaluate-loss.js';
+} from './gradient.js';
 export {
   type TrainEvaluation,
   type TrainingRun,
@@ -18,8 +19,8 @@ export {
   type TrainResult,
   train,
 } from './loop.js';
+export type { StepReport, StrategyContext, UpdateStrategy } from './method.js';
 export { formatRecord, MetricsLog, type MetricsRecord, SUCCESS } from './metrics-log.js';
-export { type LazyBatch, MicroBatches } from './micro-batches.js';
 export {
   type DatasetChoice,
   datasetFolder,
@@ -29,6 +30,5 @@ export {
   renamedFeatures,
 } from './open-data.js';
 export { type AppliedStep, makeSchedule, Optimization } from './optimization.js';
-export { type PrepareOptions, prepareTraining, type StrategyContext } from './prepare.js';
+export { type DataSummary, type PolicySummary, type PrepareOptions, prepareTraining } from './prepare.js';
 export { checkResume, RESUME_RULES, type ResumeRules } from './resume.js';
-export type { StepReport, UpdateStrategy } from './strategy.js';

@@ -1,9 +1,10 @@
 import { setImmediate as nextTick } from 'node:timers/promises';
+import type { Policy, PolicyProcessors } from '@craft-ft/policies';
 import { getRngState, makeFolder, scope, setRngState } from '@craft-ft/torch';
 import { type RunState, saveCheckpoint } from './checkpoint.js';
 import type { TrainingData } from './data-stream.js';
+import { MicroBatches } from './gradient.js';
 import type { MetricsRecord } from './metrics-log.js';
-import { MicroBatches } from './micro-batches.js';
 
 /** What the outside sees of a run while it goes on; all of it optional. */
 export interface TrainObserver {
@@ -18,6 +19,8 @@ export interface TrainObserver {
 
 /** A run, ready to go. */
 export interface TrainingRun extends RunState {
+  policy: Policy;
+  processors: PolicyProcessors;
   data: TrainingData;
   /** Steps completed before this process. */
   startStep: number;

@@ -4,8 +4,8 @@ import { LossMean } from '@craft-ft/policies/loss-mean';
 import { tensor } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
 import { metricsOf, testFolder } from '../test/training.js';
+import type { StepReport } from './method.js';
 import { formatRecord, MetricsLog } from './metrics-log.js';
-import type { StepReport } from './strategy.js';
 
 const report = (loss: number, more: Partial<StepReport> = {}): StepReport => ({
   loss,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { LossMean } from '@craft-ft/policies/loss-mean';
 import { atomicWriteFile, CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
-import type { StepReport } from './strategy.js';
+import type { StepReport } from './method.js';
 
 /** Seconds of a step, by what they were spent on. */
 export interface StepTimes {

@@ -1,16 +1,30 @@
-import type { RenameMap } from '@craft-ft/datasets';
+import type { DatasetStats, RenameMap } from '@craft-ft/datasets';
 import {
+  type CameraDataset,
   datasetCacheFolder,
   downloadDataset,
+  FrameLoader,
   LeRobotDataset,
   LeRobotDatasetMetadata,
   type LeRobotDatasetOptions,
+  MixtureSampler,
+  MultiDataset,
+  RandomSampler,
   StreamingDataset,
 } from '@craft-ft/datasets';
 import { type FeatureSources, withDatasetFeatures } from '@craft-ft/policies';
 import { type PolicyConfig, policyDeltaIndices } from '@craft-ft/policies/config';
-import { CraftError } from '@craft-ft/torch/errors';
-import type { DatasetConfig } from './config/dataset.js';
+import { CraftError } from '@craft-ft/torch';
+import type { DatasetConfig, TrainConfig } from './config/train.js';
+import {
+  CameraBatches,
+  DataStream,
+  type Preprocess,
+  type StreamCameras,
+  StreamedData,
+  type TrainingData,
+} from './data-stream.js';
+import { policyStats } from './statistics.js';
 
 /** What of a dataset to open. */
 export type DatasetChoice = Pick<DatasetConfig, 'repo_id' | 'root' | 'episodes' | 'exclude_episodes'> &
@@ -136,4 +150,110 @@ export function renamedFeatures(metadata: LeRobotDatasetMetadata, renameMap: Ren
       { dtype, shape, names },
     ]),
   );
+}
+
+/** A run's data, opened and checked, before the processors that its statistics decide about exist. */
+export interface OpenedData {
+  features: LeRobotDataset['features'];
+  stats: DatasetStats;
+  /** The dataset's folder, for messages. */
+  root: string;
+  episodes: number;
+  frames: number;
+  /** Features whose statistics had to be computed, for people. */
+  computedStats: readonly string[];
+  /** Batches of it. May be called once. */
+  stream(preprocess: Preprocess): TrainingData;
+}
+
+/** Opens what `config.dataset` describes: one dataset, in memory or streamed, or a mixture. `config.policy` has its features. */
+export async function openTaskData(config: TrainConfig): Promise<OpenedData> {
+  const {
+    dataset: choice,
+    policy,
+    rename_map: renameMap,
+    tolerance_s: toleranceS,
+    batch_size: batchSize,
+    seed,
+  } = config;
+  const wanted = { choice, policy, renameMap, toleranceS };
+  if (choice.streaming) {
+    const dataset = await openPolicyStream(wanted, seed);
+    return {
+      ...described(dataset, await policyStats(policy, dataset.stats, [dataset]), dataset.length),
+      stream: (preprocess) =>
+        new StreamedData(dataset, batchSize, preprocess, streamCameras(dataset, config, seed)),
+    };
+  }
+  const dataset = await openPolicyDataset(wanted);
+  if (choice.mixture === null) {
+    return {
+      ...described(dataset, await policyStats(policy, dataset.stats, [dataset]), dataset.length),
+      stream: (preprocess) => sampledStream(dataset, config, batchSize, seed, preprocess),
+    };
+  }
+  const others = await Promise.all(
+    choice.mixture.map(async ({ weight, ...other }) => ({
+      dataset: await openPolicyDataset({
+        ...wanted,
+        choice: { ...other, exclude_episodes: null },
+        renameRequired: false,
+      }),
+      weight,
+    })),
+  );
+  const mixture = new MultiDataset([{ dataset, weight: 1 }, ...others]);
+  const cameras = () => streamCameras(mixture.members, config, seed);
+  return {
+    ...described(dataset, await policyStats(policy, mixture.stats, mixture.members), mixture.length),
+    episodes: mixture.members.reduce((sum, { episodes }) => sum + episodes.length, 0),
+    stream: (preprocess) =>
+      new DataStream(mixture, new MixtureSampler(mixture, { seed }), batchSize, preprocess, cameras()),
+  };
+}
+
+/** Shuffled batches of one dataset. */
+function sampledStream(
+  dataset: LeRobotDataset,
+  config: TrainConfig,
+  batchSize: number,
+  seed: number,
+  preprocess: Preprocess,
+): DataStream {
+  const sampler = new RandomSampler(dataset, { seed });
+  return new DataStream(dataset, sampler, batchSize, preprocess, streamCameras(dataset, config, seed));
+}
+
+/** The datasets that have to be on this machine, the mixture's included. */
+export function datasetChoices({ dataset }: TrainConfig): DatasetChoice[] {
+  const others = (dataset.mixture ?? []).map(({ weight: _, ...other }) => ({
+    ...other,
+    exclude_episodes: null,
+  }));
+  return [dataset, ...others];
+}
+
+function described(
+  dataset: CameraDataset,
+  { stats, computed }: { stats: DatasetStats; computed: string[] },
+  frames: number,
+): Omit<OpenedData, 'stream'> {
+  const { features, metadata, episodes } = dataset;
+  return { features, stats, frames, computedStats: computed, root: metadata.root, episodes: episodes.length };
+}
+
+function streamCameras(
+  datasets: CameraDataset | readonly CameraDataset[],
+  config: TrainConfig,
+  seed: number,
+): StreamCameras | null {
+  const batches = new CameraBatches(config.policy.input_features, config.dataset.image_transforms, seed);
+  if (batches.cameras.length === 0) return null;
+  const loader = new FrameLoader(datasets, {
+    cameras: batches.cameras,
+    numWorkers: config.num_workers,
+    toleranceS: config.tolerance_s,
+    frameCache: config.dataset.frame_cache,
+  });
+  return { loader, batches };
 }

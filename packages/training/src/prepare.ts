@@ -1,15 +1,14 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import type { DatasetStats } from '@craft-ft/datasets';
 import {
+  type DatasetStats,
   downloadPolicy,
+  type FeatureRow,
   featureTable,
-  formatFeatureTable,
   LeRobotDatasetMetadata,
   looksLikeRepoId,
 } from '@craft-ft/datasets';
 import { findPolicyDir } from '@craft-ft/datasets/json';
-import type { Policy } from '@craft-ft/policies';
 import {
   attachedLora,
   attachLora,
@@ -21,39 +20,52 @@ import {
   loraSettings,
   makePolicy,
   makeProcessors,
+  type Policy,
   type PolicyProcessors,
   resolveDevice,
   type StatTensors,
+  savePolicy,
   statTensors,
-  type TensorBatch,
-  type Texts,
   withDatasetFeatures,
 } from '@craft-ft/policies';
 import type { PolicyConfig } from '@craft-ft/policies/config';
-import { CraftError, manualSeed } from '@craft-ft/torch';
+import { atomicWriteFile, CraftError, manualSeed } from '@craft-ft/torch';
 import { BaselineStrategy } from './baseline.js';
-import { cameraSizes } from './camera-batches.js';
 import { restoreTrainingState } from './checkpoint.js';
 import { refuseUsedFolder } from './config/output-folder.js';
+import { trainConfigFile } from './config/resolve.js';
 import type { TrainConfig } from './config/train.js';
-import type { TrainingData } from './data-stream.js';
+import { cameraSizes, type TrainingData } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
+import type { StrategyContext, UpdateStrategy } from './method.js';
 import { MetricsLog } from './metrics-log.js';
-import { normalizationDrift } from './normalization-drift.js';
-import { type DatasetChoice, datasetFolder, fetchDataset, renamedFeatures } from './open-data.js';
+import {
+  type DatasetChoice,
+  datasetChoices,
+  datasetFolder,
+  fetchDataset,
+  type OpenedData,
+  openTaskData,
+  renamedFeatures,
+} from './open-data.js';
 import { Optimization } from './optimization.js';
-import { withActionNames } from './policy-stats.js';
-import type { UpdateStrategy } from './strategy.js';
-import { datasetChoices, type OpenedData, openTaskData } from './task-data.js';
+import { normalizationDrift, withActionNames } from './statistics.js';
 
-/** What a strategy is built from. */
-export interface StrategyContext {
-  config: TrainConfig;
-  policy: Policy;
-  processors: PolicyProcessors;
-  optimization: Optimization;
-  /** Has a stream that the strategy opened itself closed with the run; returns it. */
-  keep<D extends TrainingData>(stream: D): D;
+/** What a run learns from, once its data are open. */
+export interface DataSummary {
+  /** The policy's features, by the names that the dataset and the policy have for them. */
+  features: readonly FeatureRow[];
+  /** Features whose statistics had to be computed from the frames. */
+  computedStats: readonly string[];
+  episodes: number;
+  frames: number;
+}
+
+/** What a run trains. */
+export interface PolicySummary {
+  type: string;
+  trainableParameters: number;
+  device: string;
 }
 
 /** How a run is set up. */
@@ -62,12 +74,22 @@ export interface PrepareOptions {
   makeStrategy?: (context: StrategyContext) => Promise<UpdateStrategy>;
   /** Checkpoint folder (`checkpoints/000500`) to continue from. Default: a new run. */
   resumeFrom?: string | null;
-  /** Files for `pretrained_model/` besides LeRobot's. */
+  /** Files for `pretrained_model/` besides LeRobot's, by name. */
   extraFiles?: ReadonlyMap<string, string>;
-  /** Receives lines for people: the table of features, the size of the policy. */
-  onInfo?: (line: string) => void;
+  /** Receives a line where a download begins. */
+  onDownload?: (line: string) => void;
+  onData?: (data: DataSummary) => void;
+  onPolicy?: (policy: PolicySummary) => void;
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning?: (line: string) => void;
+}
+
+/** The policy's weights that a run starts from, and how. */
+interface Start {
+  /** Folder of a policy or checkpoint; null: new weights. */
+  source: string | null;
+  /** Checkpoint that the run continues from; null: a new run. */
+  resumeFrom: string | null;
 }
 
 /**
@@ -75,83 +97,138 @@ export interface PrepareOptions {
  * checkpoint's normalisation: with the new dataset's statistics (as LeRobot does) its inputs and actions would mean something else,
  * which is forgetting before the first step.
  *
- * @throws CraftError OUTPUT_EXISTS, POLICY_FEATURES, STATE_DICT_MISMATCH, and those of datasets and processors
+ * Whatever was opened is closed where this throws.
+ *
+ * @throws CraftError OUTPUT_EXISTS, POLICY_FEATURES, STATE_DICT_MISMATCH, and those of datasets, processors and `makeStrategy`
  */
 export async function prepareTraining(
   given: TrainConfig,
   options: PrepareOptions = {},
 ): Promise<TrainingRun> {
-  const { resumeFrom = null, onInfo = () => {}, onWarning = console.warn, makeStrategy = baseline } = options;
-  if (resumeFrom === null || !liesIn(resumeFrom, given.output_dir)) {
-    const folder = given.output_dir;
+  const { resumeFrom = null, onWarning = console.warn } = options;
+  const start: Start = {
+    source: resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model'),
+    resumeFrom,
+  };
+  checkStart(given, start, onWarning);
+  manualSeed(given.seed);
+  await download(given, start, options.onDownload ?? (() => {}), onWarning);
+  const config = await completeConfig(given, start);
+  await fetchPolicyTokenizers(config.policy, onWarning);
+  const data = await openTaskData(config);
+  const features = { ...config.policy.input_features, ...config.policy.output_features };
+  options.onData?.({
+    computedStats: data.computedStats,
+    episodes: data.episodes,
+    frames: data.frames,
+    features: featureTable({ features: data.features, columns: new Map() }, Object.keys(features)),
+  });
+  const learner = buildLearner(config, start, data, onWarning);
+  const { parameters } = learner.optimization;
+  options.onPolicy?.({
+    type: config.policy.type,
+    trainableParameters: parameters.entries.reduce((sum, entry) => sum + entry.length, 0),
+    device: parameters.device,
+  });
+  return assemble(learner, data, resumeFrom, options);
+}
+
+// Before anything expensive.
+function checkStart(
+  config: TrainConfig,
+  { source, resumeFrom }: Start,
+  onWarning: (line: string) => void,
+): void {
+  const folder = config.output_dir;
+  if (resumeFrom === null || !liesIn(resumeFrom, folder)) {
     refuseUsedFolder(folder, `, or continue the run in it with --resume ${folder}`);
   }
-  manualSeed(given.seed);
-  const source = resumeFrom === null ? given.policy.pretrained_path : join(resumeFrom, 'pretrained_model');
-  // Anchors may have the policy's own names where the task's dataset is renamed: then all of their cameras are brought.
-  const fetch = (choice: DatasetChoice) =>
-    fetchDataset(choice, wantedCameras(given, choice), onInfo, onWarning);
-  const { cameras, image_size: imageSize } = given.dataset;
+  const { cameras, image_size: imageSize } = config.dataset;
   if (source !== null && resumeFrom === null && (cameras !== null || imageSize !== null)) {
     onWarning(
       'dataset.cameras and dataset.image_size are for new policies: the one from --policy.path keeps its own inputs',
     );
   }
-  for (const choice of datasetChoices(given)) await fetch(choice);
+}
+
+// Datasets, and the policy that adapters belong to.
+async function download(
+  config: TrainConfig,
+  { source }: Start,
+  onDownload: (line: string) => void,
+  onWarning: (line: string) => void,
+): Promise<void> {
+  for (const choice of datasetChoices(config)) {
+    await fetchDataset(choice, wantedCameras(config, choice), onDownload, onWarning);
+  }
   if (source !== null) await fetchBase(findPolicyDir(source), onWarning);
+}
+
+// What depends on the dataset and on downloads is filled in.
+async function completeConfig(given: TrainConfig, { source }: Start): Promise<TrainConfig> {
   const asked = given.peft === null ? given : { ...given, policy: { ...given.policy, use_peft: true } };
-  const config = { ...asked, policy: await withBackbone(await withFeatures(asked), source === null) };
-  await fetchPolicyTokenizers(config.policy, onWarning);
-  const opened = await openTaskData(config);
-  for (const what of opened.computedStats) onInfo(`statistics computed from the frames: ${what}`);
-  const features = { ...config.policy.input_features, ...config.policy.output_features };
-  const table = featureTable({ features: opened.features, columns: new Map() }, Object.keys(features));
-  for (const line of formatFeatureTable(table)) onInfo(line);
+  return { ...asked, policy: await withBackbone(await withFeatures(asked), source === null) };
+}
+
+type Learner = Pick<TrainingRun, 'config' | 'policy' | 'processors' | 'optimization'>;
+
+function buildLearner(
+  config: TrainConfig,
+  { source, resumeFrom }: Start,
+  data: OpenedData,
+  onWarning: (line: string) => void,
+): Learner {
   const fresh = source === null || (resumeFrom === null && config.normalization_stats === 'dataset');
-  const { policy, processors } = buildPolicy(config, source, fresh ? opened : null);
+  const { policy, processors } = buildPolicy(config, source, fresh ? data : null);
   if (resumeFrom === null && !fresh) {
-    for (const line of normalizationDrift(processors.preprocessor, features, opened.stats)) onWarning(line);
+    const features = { ...config.policy.input_features, ...config.policy.output_features };
+    for (const line of normalizationDrift(processors.preprocessor, features, data.stats)) onWarning(line);
   }
   const optimization = new Optimization(policy, config.optimizer, config.scheduler, config.steps);
-  onInfo(
-    `${opened.episodes} episodes, ${opened.frames} frames; ${config.policy.type} with ` +
-      `${optimization.parameters.entries.reduce((sum, entry) => sum + entry.length, 0)} trainable parameters on ` +
-      `${optimization.parameters.device}`,
-  );
-  const preprocess = (batch: TensorBatch, texts: Texts) => processors.preprocess(batch, texts);
+  return { config, policy, processors, optimization };
+}
+
+// The streams, whose worker threads end with the run, or here where something fails.
+async function assemble(
+  learner: Learner,
+  opened: OpenedData,
+  resumeFrom: string | null,
+  { makeStrategy = baseline, extraFiles = new Map() }: PrepareOptions,
+): Promise<TrainingRun> {
+  const { config, policy, processors } = learner;
   const streams: TrainingData[] = [];
-  const kept = <D extends TrainingData>(stream: D): D => {
+  const keep = <D extends TrainingData>(stream: D): D => {
     streams.push(stream);
     return stream;
   };
-  const strategy = await makeStrategy({
-    config,
-    policy,
-    processors,
-    optimization,
-    keep: kept,
-  });
-  const data = kept(opened.stream(preprocess));
-  const run: TrainingRun = {
-    config,
-    policy,
-    processors,
-    optimization,
-    strategy,
-    data,
-    metrics: new MetricsLog(
-      config.output_dir,
-      data.batchSize * config.gradient_accumulation_steps,
-      data.framesPerEpoch,
-    ),
-    startStep: 0,
-    close: async () => {
-      await Promise.all(streams.map((one) => one.close()));
-    },
-    extraFiles: options.extraFiles,
+  const close = async () => {
+    await Promise.all(streams.map((stream) => stream.close()));
   };
-  if (resumeFrom !== null) run.startStep = restoreTrainingState(run, resumeFrom);
-  return run;
+  try {
+    const strategy = await makeStrategy({ ...learner, keep });
+    const data = keep(opened.stream((batch, texts) => processors.preprocess(batch, texts)));
+    const samplesPerStep = data.batchSize * config.gradient_accumulation_steps;
+    const run: TrainingRun = {
+      ...learner,
+      strategy,
+      data,
+      metrics: new MetricsLog(config.output_dir, samplesPerStep, data.framesPerEpoch),
+      startStep: 0,
+      saveModel: (folder) => {
+        savePolicy(policy, processors, folder);
+        const file = JSON.stringify(trainConfigFile(config), null, 4);
+        for (const [name, text] of [['train_config.json', file] as const, ...extraFiles]) {
+          atomicWriteFile(join(folder, name), text);
+        }
+      },
+      close,
+    };
+    if (resumeFrom !== null) run.startStep = restoreTrainingState(run, resumeFrom);
+    return run;
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 // A run that continues under another name must not end up in the folder of a third one.

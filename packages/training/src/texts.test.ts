@@ -10,9 +10,8 @@ import { makeDataset, readParquet, writeParquet } from '../../datasets/test/data
 import type { Policy } from '../../policies/src/policy.js';
 import { PolicyProcessors, ProcessorPipeline } from '../../policies/src/processors/index.js';
 import type { ProcessorStep, TensorBatch, Texts } from '../../policies/src/processors/step.js';
-import { DataStream, type Preprocess, type TrainingData } from './data-stream.js';
+import { DataStream, type Preprocess, StreamedData, type TrainingData } from './data-stream.js';
 import { evaluateLoss } from './evaluate-loss.js';
-import { StreamedData } from './streamed-data.js';
 
 /** What the preprocessor was given for some batches: each sample's episode and its instruction. */
 async function seenBy(make: (preprocess: Preprocess) => TrainingData): Promise<[number, string][]> {
@@ -104,7 +103,7 @@ test('evaluation passes them too, and steps share what they change', async () =>
     config: { input_features: {} },
     eval: () => {},
     train: () => {},
-    call: () => ({ loss: tensor(1) }),
+    call: () => ({ loss: tensor(1), metrics: {} }),
   } as unknown as Policy;
   await evaluateLoss(policy, processors, dataset, 2);
   expect(seen.map(([, task]) => task)).toEqual(['PUSH', 'PUSH', 'PULL', 'PULL', 'PULL']);

@@ -2,7 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { beginStory, isFitted, isRecorded, type Story, trainedSteps } from './progress.js';
+import {
+  beginStory,
+  removeUnlessFitted,
+  removeUnlessRecorded,
+  removeUnlessSaved,
+  type Story,
+} from './progress.js';
 
 let folder: string;
 beforeEach(() => {
@@ -56,19 +62,23 @@ test('a demo begins in a new folder, and only what began so is gone on with', ()
 test('what is whole stays, what is not is removed', () => {
   const data = join(folder, 'data');
   write(join(data, 'meta', 'info.json'), '{"total_episodes": 3}');
-  expect([isRecorded(data, 3), isRecorded(data, 4), existsSync(data)]).toEqual([true, false, false]);
+  expect([removeUnlessRecorded(data, 3), removeUnlessRecorded(data, 4), existsSync(data)]).toEqual([
+    true,
+    false,
+    false,
+  ]);
 
   const tokenizer = join(folder, 'tokenizer');
   write(join(tokenizer, 'tokenizer.json'), '{}');
-  expect(isFitted(tokenizer)).toBe(true);
+  expect(removeUnlessFitted(tokenizer)).toBe(true);
   rmSync(join(tokenizer, 'tokenizer.json'));
-  expect([isFitted(tokenizer), existsSync(tokenizer)]).toEqual([false, false]);
+  expect([removeUnlessFitted(tokenizer), existsSync(tokenizer)]).toEqual([false, false]);
 
   const run = join(folder, 'run');
   write(join(run, 'checkpoints', '000007', 'training_state', 'training_step.json'), '{"step": 7}');
   symlinkSync('000007', join(run, 'checkpoints', 'last'));
-  expect(trainedSteps(run)).toBe(7);
+  expect(removeUnlessSaved(run)).toBe(7);
   rmSync(join(run, 'checkpoints'), { recursive: true });
   write(join(run, 'metrics.jsonl'), '');
-  expect([trainedSteps(run), existsSync(run)]).toEqual([null, false]);
+  expect([removeUnlessSaved(run), existsSync(run)]).toEqual([null, false]);
 });

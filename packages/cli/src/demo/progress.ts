@@ -52,23 +52,24 @@ export function beginStory(folder: string, story: Story, resume: boolean): void 
   }
 }
 
-/** Whether a dataset is whole. What an interrupted recording left is removed. */
-export function isRecorded(root: string, episodes: number): boolean {
+/** Removes what an interrupted recording left. @returns whether the dataset is complete, and was kept */
+export function removeUnlessRecorded(root: string, episodes: number): boolean {
   const file = join(root, 'meta', 'info.json');
   if (existsSync(file) && readJsonObject(file).total_episodes === episodes) return true;
   rmSync(root, { recursive: true, force: true });
   return false;
 }
 
-/** Whether a FAST tokeniser is whole: this file of it is written last. What an interrupted command left is removed. */
-export function isFitted(folder: string): boolean {
+/** Removes what an interrupted training of a FAST tokeniser left. @returns whether the tokeniser is complete, and was kept */
+export function removeUnlessFitted(folder: string): boolean {
+  // This file is written last.
   if (existsSync(join(folder, 'tokenizer.json'))) return true;
   rmSync(folder, { recursive: true, force: true });
   return false;
 }
 
-/** How far a training is: its steps, or null where it has to begin. What a training without a checkpoint left is removed. */
-export function trainedSteps(run: string): number | null {
+/** Removes a run that saved no checkpoint yet. @returns the steps of its last checkpoint; null where the run has to begin anew */
+export function removeUnlessSaved(run: string): number | null {
   const checkpoint = join(run, 'checkpoints', 'last');
   if (existsSync(checkpoint)) return checkpointStep(checkpoint);
   rmSync(run, { recursive: true, force: true });

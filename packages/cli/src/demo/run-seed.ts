@@ -13,7 +13,7 @@ import { runTrain } from '../run-train.js';
 import { baseMethod, fineTuning, type Method, type Places } from './methods.js';
 import { type PolicyResult, policyResult, type SeedResult } from './outcomes.js';
 import { pageIn, writeSeedPage } from './page.js';
-import { isFitted, isRecorded, trainedSteps } from './progress.js';
+import { removeUnlessFitted, removeUnlessRecorded, removeUnlessSaved } from './progress.js';
 import { colorOf, type DemoSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
 
 /** A command that did not finish; its exit code is the demo's. */
@@ -60,7 +60,7 @@ export async function runSeed(
         '--noise=1.5',
         ...settings.recording,
       ],
-      done: isRecorded(root, episodes),
+      done: removeUnlessRecorded(root, episodes),
     });
   }
   if (settings.tokenizer !== undefined) {
@@ -74,7 +74,7 @@ export async function runSeed(
         ...settings.tokenizer,
         `--output_dir=${places.tokenizer}`,
       ],
-      done: isFitted(places.tokenizer),
+      done: removeUnlessFitted(places.tokenizer),
     });
   }
   const base = baseMethod(settings, places);
@@ -83,7 +83,7 @@ export async function runSeed(
   const runOf = (method: Method) => join(folder, method.folder);
   for (const method of methods) {
     const run = runOf(method);
-    const steps = trainedSteps(run);
+    const steps = removeUnlessSaved(run);
     await step({
       title: method.title,
       name: 'train',

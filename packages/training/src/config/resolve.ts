@@ -5,8 +5,10 @@ import {
   ConfigError,
   checkConfig,
   type Problem,
+  peftForLeRobot,
   policyConfigSchema,
   policyPresets,
+  portablePolicyConfig,
 } from '@craft-ft/policies/config';
 import type { z } from 'zod';
 import { ENVIRONMENT_FLAGS_NOT_YET, LEROBOT_FLAGS_NOT_YET, type NotYet, removeNotYet } from './not-yet.js';
@@ -55,6 +57,20 @@ export function resolveTrainConfig<C extends TrainConfig>(
   const all = [...problems, ...missing, ...checked.problems.map(orPolicyPath)];
   if (checked.config === null || all.length > 0) throw new ConfigError(all);
   return { config: checked.config, ignored };
+}
+
+/** `train_config.json` of a checkpoint, such that LeRobot reads it: it refuses fields that it does not know. */
+export function trainConfigFile(given: TrainConfig): PlainObject {
+  // How images are seen and statistics are chosen only matters where a run starts.
+  const { normalization_stats: _, gradient_accumulation_steps: steps, peft, ...config } = given;
+  const { cameras: _cameras, image_size: _size, frame_cache: _cache, mixture, ...own } = config.dataset;
+  return {
+    ...config,
+    ...(steps === 1 ? {} : { accelerator: { gradient_accumulation: { steps } } }),
+    dataset: mixture === null ? own : { ...own, mixture },
+    policy: portablePolicyConfig(config.policy),
+    ...(peft === null ? {} : { peft: peftForLeRobot(peft) }),
+  };
 }
 
 /** LeRobot's nested name of a field under the flat one; the flat one wins. */

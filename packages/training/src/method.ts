@@ -1,6 +1,10 @@
+import type { Policy, PolicyProcessors } from '@craft-ft/policies';
 import type { LossMean } from '@craft-ft/policies/loss-mean';
 import type { Tensor } from '@craft-ft/torch';
-import type { LazyBatch } from './micro-batches.js';
+import type { TrainConfig } from './config/train.js';
+import type { TrainingData } from './data-stream.js';
+import type { LazyBatch } from './gradient.js';
+import type { Optimization } from './optimization.js';
 
 /** What one step of training reports. */
 export interface StepReport {
@@ -61,4 +65,14 @@ export interface UpdateStrategy {
   ): void;
   /** Lines for the end of a run; none by default. */
   summary(): Promise<string[]>;
+}
+
+/** What a strategy is built from. */
+export interface StrategyContext {
+  config: TrainConfig;
+  policy: Policy;
+  processors: PolicyProcessors;
+  optimization: Optimization;
+  /** Has a stream that the strategy opened itself closed with the run; returns it. */
+  keep<D extends TrainingData>(stream: D): D;
 }

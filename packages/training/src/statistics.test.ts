@@ -8,7 +8,7 @@ import { StreamingDataset } from '../../datasets/src/dataset/streaming.js';
 import { editJson, makeDataset, makeV21Dataset, valueAt } from '../../datasets/test/datasets.js';
 import { makeProcessors, statTensors } from '../../policies/src/processors/index.js';
 import { type PolicyConfig, parsePolicyConfig } from '../../policies/src/registry.js';
-import { policyStats, withActionNames } from './policy-stats.js';
+import { policyStats, withActionNames } from './statistics.js';
 
 const policyOf = (changes: object = {}): PolicyConfig =>
   parsePolicyConfig(

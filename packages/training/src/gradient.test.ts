@@ -4,10 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { ActPolicy } from '../../policies/src/act/policy.js';
 import { SMALL_ACT, smallAct } from '../../policies/test/act-small.js';
 import { makeTask, metricsOf, readJson, runConfig, testFolder, withoutTimes } from '../test/training.js';
-import { accumulate, type LossNumbers, meanNumbers } from './baseline.js';
 import type { TrainingData } from './data-stream.js';
+import { accumulate, type LossNumbers, MicroBatches, meanNumbers } from './gradient.js';
 import { train } from './loop.js';
-import { MicroBatches } from './micro-batches.js';
 import { prepareTraining } from './prepare.js';
 
 describe('the gradient of micro-batches', () => {
