@@ -4,13 +4,13 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { findLibtorch } from './lib/find.mjs';
-import { inspect } from './lib/libtorch.mjs';
-import { buildNative, kernelLibrary } from './lib/native.mjs';
-import { buildDir, digestTree, hash, nativeDir, readJson, root } from './lib/paths.mjs';
-import { ensureCompiler } from './lib/system.mjs';
-import { buildTypeScript, isBuilt } from './lib/typescript.mjs';
-import { run, SetupError, say, step } from './lib/ui.mjs';
+import { findLibtorch } from '../packages/torch/setup/find.mjs';
+import { inspect } from '../packages/torch/setup/libtorch.mjs';
+import { buildNative, kernelLibrary } from '../packages/torch/setup/native.mjs';
+import { buildDir, digestTree, hash, nativeDir, readJson } from '../packages/torch/setup/paths.mjs';
+import { checkPlatform, ensureCompiler } from '../packages/torch/setup/system.mjs';
+import { run, SetupError, say, step } from '../packages/torch/setup/ui.mjs';
+import { buildTypeScript, isBuilt, root } from './lib/typescript.mjs';
 
 const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--build-dir=NAME] [--again]
 
@@ -18,7 +18,7 @@ const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--buil
   --build-dir  build only the addon and kernels, into packages/torch/build-NAME; CRAFT_TORCH_ADDON=.../torch.node loads it
   --again      look for libtorch again, even if the one of the last time is still there`;
 
-/** @typedef {import('./lib/libtorch.mjs').Libtorch} Libtorch */
+/** @typedef {import('../packages/torch/setup/libtorch.mjs').Libtorch} Libtorch */
 
 /** All that `npm run setup` depends on, cheap to take: when nothing of it has changed, there is nothing to do. */
 function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ wish) {
@@ -34,7 +34,7 @@ function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ 
     libtorch: library ? digestTree(['so', 'dylib'].map((end) => join(library, `libtorch_cpu.${end}`))) : '',
     npm: digestTree([join(root, 'package-lock.json'), join(root, 'node_modules/.package-lock.json')]),
     addon: digestTree([join(out, 'torch.node'), kernelLibrary(out)]),
-    native: digestTree([nativeDir, join(root, 'scripts/lib')]),
+    native: digestTree([nativeDir, join(root, 'packages/torch/setup')]),
     typescript: digestTree(
       [...sources, join(root, 'tsconfig.json'), join(root, 'tsconfig.base.json')],
       (path) => !path.endsWith('.test.ts'),
@@ -81,12 +81,7 @@ async function main() {
     },
   });
   if (values.help) return say(usage);
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  if (major < 20 || (major === 20 && minor < 19)) {
-    throw new SetupError(`Node ${process.versions.node} is too old: 20.19 or later is needed.`);
-  }
-  if (process.platform === 'win32') throw new SetupError('Windows has no build of its own; use WSL 2.');
-
+  checkPlatform();
   const out = buildDir(values['build-dir']);
   const stampPath = join(out, 'setup-stamp.json');
   const before = values.again ? null : readJson(stampPath);

@@ -1,7 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './paths.mjs';
-import { run } from './ui.mjs';
+import { fileURLToPath } from 'node:url';
+import { run } from '../../packages/torch/setup/ui.mjs';
+
+export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Whether every package has been built before. */
 export const isBuilt = () =>

@@ -115,7 +115,10 @@ export const native: Native = Object.create(
 
 function load(): void {
   if (!existsSync(addonPath)) {
-    throw new CraftError('ADDON_MISSING', `${addonPath} does not exist: run \`npm run setup\` to build it`);
+    throw new CraftError(
+      'ADDON_MISSING',
+      `${addonPath} does not exist: run \`npm run setup\` (in a clone) or \`npx craft-setup\` to build it`,
+    );
   }
   try {
     Object.assign(native, createRequire(import.meta.url)(addonPath));
@@ -123,7 +126,7 @@ function load(): void {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CraftError(
       'ADDON_UNLOADABLE',
-      `${addonPath} cannot be loaded (${reason}): run \`npm run setup\` to build it for the libtorch of this machine`,
+      `${addonPath} cannot be loaded (${reason}): run \`npm run setup\` (in a clone) or \`npx craft-setup\` to build it for the libtorch of this machine`,
       { cause },
     );
   }

@@ -71,9 +71,13 @@ function libtorchSource(addon: string): string {
     const { libDir, why } = JSON.parse(readFileSync(file, 'utf8')) as { libDir: string; why: string };
     return `${libDir} (${why})`;
   } catch (cause) {
-    throw new CraftError('CONFIG_UNREADABLE', `${file}: not readable as JSON; run npm run setup again`, {
-      cause,
-    });
+    throw new CraftError(
+      'CONFIG_UNREADABLE',
+      `${file}: not readable as JSON; run npm run setup (in a clone) or npx craft-setup again`,
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -79,7 +79,10 @@ function choose(level: KernelLevel): Kernels {
   const composed = (reason: string): Kernels => ({ path: 'composed', level: null, library, reason });
   if (level === 'composed') return composed('CRAFT_KERNELS=composed');
   try {
-    if (library === null) throw new Error('libcraft_kernels is not built; npm run setup builds it');
+    if (library === null)
+      throw new Error(
+        'libcraft_kernels is not built; npm run setup (in a clone) or npx craft-setup builds it',
+      );
     operators ??= loadOperators(library);
     return { path: 'fused', level: native.call(operators.level, level) as string, library, reason: null };
   } catch (cause) {

@@ -1,4 +1,4 @@
-// Compiles packages/torch/native against a libtorch, file by file and only what has changed: the addon, and the library of
+// Compiles native/ against a libtorch, file by file and only what has changed: the addon, and the library of
 // kernels, which is no part of it, so that Python can load it too.
 import {
   existsSync,
@@ -10,9 +10,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import { hash, nativeDir, readJson, root } from './paths.mjs';
+import { dirname, join } from 'node:path';
+import { hash, nativeDir, readJson } from './paths.mjs';
 import { probe, run, SetupError, say, step } from './ui.mjs';
 
 /** @typedef {import('./libtorch.mjs').Libtorch} Libtorch */
@@ -39,11 +40,24 @@ const common = (libtorch) => [
   '-Wno-psabi',
 ];
 
+/** The folder of Node-API's headers. */
+function nodeApi() {
+  try {
+    return join(dirname(createRequire(import.meta.url).resolve('node-api-headers')), 'include');
+  } catch {
+    throw new SetupError('node-api-headers is not installed. Run: npm install');
+  }
+}
+
 /** @param {Libtorch} libtorch */
 function addonFlags(libtorch) {
-  const napi = join(root, 'node_modules/node-api-headers/include');
-  if (!existsSync(napi)) throw new SetupError('node-api-headers is not installed. Run: npm ci');
-  return [...compileFlags(libtorch), '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=torch', '-isystem', napi];
+  return [
+    ...compileFlags(libtorch),
+    '-DNAPI_VERSION=8',
+    '-DNODE_GYP_MODULE_NAME=torch',
+    '-isystem',
+    nodeApi(),
+  ];
 }
 
 /** libtorch's headers say themselves when C++17 is too old for them. @param {Libtorch} libtorch */

@@ -3,11 +3,19 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const root = fileURLToPath(new URL('../../', import.meta.url));
-export const nativeDir = join(root, 'packages/torch/native');
+const packageDir = fileURLToPath(new URL('../', import.meta.url));
+export const nativeDir = join(packageDir, 'native');
+
+/** The repository that this package lies in; null where it was installed from npm. */
+export const repository = existsSync(join(packageDir, '../../scripts/setup.mjs'))
+  ? join(packageDir, '../../')
+  : null;
+
+/** Where pip puts a torch of our own. */
+export const localTorch = join(repository ?? packageDir, '.libtorch');
 
 /** @param {string} [name] of a second build beside the usual one @returns {string} where the addon goes */
-export const buildDir = (name) => join(root, 'packages/torch', name ? `build-${name}` : 'build');
+export const buildDir = (name) => join(packageDir, name ? `build-${name}` : 'build');
 
 /** @param {string} path @returns {any} the parsed file, or null when it is absent or broken */
 export function readJson(path) {

@@ -65,3 +65,12 @@ export function blasIsSlow() {
   const link = `/etc/alternatives/libblas.so.3-${arch}-linux-gnu`;
   return existsSync(link) && !/openblas|mkl|blis|atlas/.test(realpathSync(link));
 }
+
+/** @throws SetupError where nothing here can run */
+export function checkPlatform() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    throw new SetupError(`Node ${process.versions.node} is too old: 20.19 or later is needed.`);
+  }
+  if (process.platform === 'win32') throw new SetupError('Windows has no build of its own; use WSL 2.');
+}

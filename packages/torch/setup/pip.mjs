@@ -1,15 +1,13 @@
-// libtorch from a Python package: one that a Python already has, or one that pip puts into a folder of this project.
+// libtorch from a Python package: one that a Python already has, or one that pip puts into a folder of its own.
 import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from './libtorch.mjs';
-import { root } from './paths.mjs';
+import { localTorch } from './paths.mjs';
 import { hasNvidiaGpu } from './system.mjs';
 import { probe, run, say, step, which } from './ui.mjs';
 
 /** @typedef {import('./libtorch.mjs').Libtorch} Libtorch */
-
-const localDir = join(root, '.libtorch');
 
 /** @returns {string[]} the Pythons to ask, in order, each once */
 function pythons() {
@@ -64,7 +62,7 @@ async function dryRun(python, options) {
  * @returns {Promise<Libtorch | null>}
  */
 export async function fromPip() {
-  const here = () => inspect(join(localDir, 'torch'), 'pip', 'pip installed it into .libtorch');
+  const here = () => inspect(join(localTorch, 'torch'), 'pip', 'pip installed it into .libtorch');
   const present = here();
   if (present) return present;
   const gpu = hasNvidiaGpu();
@@ -87,7 +85,7 @@ export async function fromPip() {
         '--upgrade',
         '--only-binary=:all:',
         '--target',
-        localDir,
+        localTorch,
       ];
       // The libraries of a CPU build stand alone; those of a CUDA build need NVIDIA's packages.
       if (!offer.cuda) args.push('--no-deps');
@@ -101,7 +99,7 @@ export async function fromPip() {
       const found = failure ? null : here();
       if (found) return found;
       say(`pip could not install torch ${offer.version}; looking elsewhere.`);
-      rmSync(localDir, { recursive: true, force: true });
+      rmSync(localTorch, { recursive: true, force: true });
     }
   }
   return null;
