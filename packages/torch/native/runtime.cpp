@@ -131,8 +131,6 @@ CRAFT_FUNCTION(loadLibrary) {
 }
 
 CRAFT_FUNCTION(version) { return fromString(args.env, TORCH_VERSION); }
-CRAFT_FUNCTION(parallelInfo) { return fromString(args.env, at::get_parallel_info()); }
-CRAFT_FUNCTION(showConfig) { return fromString(args.env, at::show_config()); }
 
 // setErrorClasses(TorchError, TensorDisposedError)
 CRAFT_FUNCTION(setErrorClasses) {
@@ -161,8 +159,6 @@ void registerRuntime(napi_env env, napi_value exports) {
   exportFunction(env, exports, "cudaDeviceCount", cudaDeviceCount);
   exportFunction(env, exports, "loadLibrary", loadLibrary);
   exportFunction(env, exports, "version", version);
-  exportFunction(env, exports, "parallelInfo", parallelInfo);
-  exportFunction(env, exports, "showConfig", showConfig);
   exportFunction(env, exports, "setErrorClasses", setErrorClasses);
   exportFunction(env, exports, "adjustExternalMemory", adjustExternalMemory);
 }

@@ -14,8 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errnoCode } from './errno.js';
-import { CraftError } from './errors.js';
+import { CraftError, errnoCode } from './errors.js';
 
 /** The kernel writes at most 2 GiB in one call; 1 GiB stays clear of that everywhere. */
 const MAX_WRITE = 2 ** 30;

@@ -25,7 +25,7 @@ export {
   zeros,
 } from './creation.js';
 export type { DType, TypedArray } from './dtype.js';
-export * from './errors.js';
+export { CraftError, TensorDisposedError, TorchError } from './errors.js';
 export * from './generated/ops.js';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.js';
 export { type Index, type Slice, slice } from './indexing.js';
@@ -34,7 +34,16 @@ export * as nn from './nn/index.js';
 export { hasOperator, type Scalar } from './operator.js';
 export * as optim from './optim/index.js';
 export * from './random.js';
-export * from './runtime.js';
+export {
+  configureRuntime,
+  cudaDeviceCount,
+  cudaIsAvailable,
+  getNumThreads,
+  leaveRealTime,
+  libtorchVersion,
+  memory,
+  setNumThreads,
+} from './runtime.js';
 export * as safetensors from './safetensors/index.js';
 export { scope } from './scope.js';
 export { type NestedArray, Tensor, type ToOptions } from './tensor.js';

@@ -74,8 +74,6 @@ export interface Native {
   cudaDeviceCount(): number;
   loadLibrary(path: string): void;
   version(): string;
-  parallelInfo(): string;
-  showConfig(): string;
   setErrorClasses(torchError: typeof TorchError, disposedError: typeof TensorDisposedError): void;
   adjustExternalMemory(bytes: number): void;
 }

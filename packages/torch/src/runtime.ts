@@ -95,8 +95,3 @@ export function cudaIsAvailable(): boolean {
 export function libtorchVersion(): string {
   return native.version();
 }
-
-/** libtorch's own account of how it was built, and of its threads. */
-export function libtorchConfig(): { build: string; parallel: string } {
-  return { build: native.showConfig(), parallel: native.parallelInfo() };
-}

@@ -53,10 +53,6 @@ export function zeros_(tensor: Tensor): Tensor {
   return fill(tensor, () => tensor.zero_());
 }
 
-export function ones_(tensor: Tensor): Tensor {
-  return constant_(tensor, 1);
-}
-
 /** Uniform on ±gain·√(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010). */
 export function xavierUniform_(tensor: Tensor, gain = 1): Tensor {
   const [fanIn, fanOut] = fans(tensor);

@@ -2,9 +2,8 @@ import { empty } from '../creation.js';
 import * as ops from '../generated/ops.js';
 import { isGradEnabled } from '../grad-mode.js';
 import type { Tensor } from '../tensor.js';
-import type { TensorModule } from './container.js';
 import { kaimingUniform_, uniform_ } from './init.js';
-import { Module } from './module.js';
+import { Module, type TensorModule } from './module.js';
 import { Parameter } from './parameter.js';
 
 /** y = x·Wᵀ + b. Input `[..., inFeatures]`, output `[..., outFeatures]`; initialised as PyTorch's. */

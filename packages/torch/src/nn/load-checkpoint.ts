@@ -1,4 +1,4 @@
-import type { TensorSource } from '../safetensors/source.js';
+import type { TensorSource } from '../safetensors/file.js';
 import { copyTensor } from '../safetensors/tensors.js';
 import type { Tensor } from '../tensor.js';
 import { type LoadReport, type Module, refuseDifferences } from './module.js';
@@ -20,7 +20,7 @@ export interface LoadCheckpointOptions {
  * whatever the size of the file. Dtypes and devices are converted. Nothing is read unless everything fits.
  *
  * @returns what did not fit (all empty when strict)
- * @throws CraftError STATE_DICT_MISMATCH naming missing, unexpected and misshaped tensors; as `safetensors.getTensor` for a
+ * @throws CraftError STATE_DICT_MISMATCH naming missing, unexpected and misshaped tensors; as `safetensors.loadFile` for a
  * damaged file
  *
  * @example

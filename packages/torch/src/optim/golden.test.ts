@@ -3,6 +3,7 @@ import { goldenPath, readGolden } from '../../test/golden.js';
 import { fusedLevels } from '../../test/kernel-levels.js';
 import { expectClose } from '../../test/numeric.js';
 import * as torch from '../index.js';
+import { effectiveSteps } from './schedules.js';
 
 const { nn, optim } = torch;
 
@@ -133,7 +134,7 @@ describe('cosineDecayWithWarmup equals LeRobot', () => {
       decayLr: c.decay_lr,
       numTrainingSteps: c.num_training_steps,
     };
-    expect(optim.effectiveSteps(options)).toEqual({
+    expect(effectiveSteps(options)).toEqual({
       warmup: c.effective_warmup_steps,
       decay: c.effective_decay_steps,
     });

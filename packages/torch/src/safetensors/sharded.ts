@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CraftError } from '../errors.js';
+import type { RawTensor, TensorInfo, TensorSource } from './file.js';
 import { SafetensorsFile, tensorNotFound, unreadable } from './file.js';
 import { isJsonObject, JsonError, parseStrictJson, quote } from './json.js';
-import type { RawTensor, TensorInfo, TensorSource } from './source.js';
 
 /** Name of a checkpoint that is one file. */
 export const SINGLE_FILE = 'model.safetensors';

@@ -5,10 +5,10 @@ import { native } from '../native.js';
 import { scope } from '../scope.js';
 import { type Tensor, wrap } from '../tensor.js';
 import { type SafetensorsDtype, safetensorsDtype, torchDtype } from './dtypes.js';
+import type { TensorInfo, TensorSource } from './file.js';
 import { invalid } from './header.js';
 import { quote } from './json.js';
 import { openCheckpoint } from './sharded.js';
-import type { TensorInfo, TensorSource } from './source.js';
 import { type SafetensorsMetadata, writeSafetensors } from './write.js';
 
 /** Tensors on disk, read one at a time; what `open` returns. */

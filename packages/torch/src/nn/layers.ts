@@ -1,9 +1,25 @@
 import { empty } from '../creation.js';
 import * as ops from '../generated/ops.js';
 import type { Tensor } from '../tensor.js';
-import { kaimingUniform_, uniform_ } from './init.js';
+import { kaimingUniform_, normal_, uniform_ } from './init.js';
 import { Module } from './module.js';
 import { Parameter } from './parameter.js';
+
+/** A table of vectors looked up by int64 indices: `[...]` → `[..., embeddingDim]`. Initialised N(0, 1). */
+export class Embedding extends Module {
+  /** `[numEmbeddings, embeddingDim]` */
+  readonly weight: Parameter;
+
+  constructor(numEmbeddings: number, embeddingDim: number) {
+    super();
+    this.weight = new Parameter(empty([numEmbeddings, embeddingDim]));
+    normal_(this.weight);
+  }
+
+  override forward(indices: Tensor): Tensor {
+    return ops.embedding(this.weight, indices);
+  }
+}
 
 /** A number for both directions, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -50,5 +66,66 @@ export class MaxPool2d extends Module {
 
   override forward(x: Tensor): Tensor {
     return ops.maxPool2d(x, this.kernelSize, this.stride, this.padding);
+  }
+}
+
+/** relu(x) = max(x, 0) */
+export class ReLU extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.relu(x);
+  }
+}
+
+/** x·Φ(x), exact; `tanh` for the approximation. */
+export class GELU extends Module {
+  constructor(readonly approximate: 'none' | 'tanh' = 'none') {
+    super();
+  }
+
+  override forward(x: Tensor): Tensor {
+    return ops.gelu(x, { approximate: this.approximate });
+  }
+}
+
+/** x·sigmoid(x) */
+export class SiLU extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.silu(x);
+  }
+}
+
+export class Tanh extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.tanh(x);
+  }
+}
+
+export class Sigmoid extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.sigmoid(x);
+  }
+}
+
+/** The first half of the last dimension times the sigmoid of the second. */
+export class GLU extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.glu(x);
+  }
+}
+
+/** Zeroes elements with probability `p` in training and scales the rest by 1 / (1 − p); nothing in evaluation. */
+export class Dropout extends Module {
+  constructor(readonly p = 0.5) {
+    super();
+  }
+
+  override forward(x: Tensor): Tensor {
+    return this.training && this.p > 0 ? ops.dropout(x, this.p, true) : x;
+  }
+}
+
+export class Identity extends Module {
+  override forward(x: Tensor): Tensor {
+    return x;
   }
 }
