@@ -1,7 +1,7 @@
 import type { safetensors } from '@craft-ft/torch';
 import { renamePi0FastKey } from './pi0_fast/rename-keys.js';
-import { VARIANT_SIZES } from './pi0_fast/sizes.js';
 import type { PolicyType } from './registry.js';
+import { VARIANT_SIZES } from './vlm/paligemma.js';
 
 /** Policies whose checkpoints were written under other names too, with the names as `nn.loadCheckpoint` takes them. */
 const RENAMES: { [T in PolicyType]?: (name: string) => readonly string[] } = { pi0_fast: renamePi0FastKey };

@@ -1,40 +1,51 @@
 export * from './act/configuration.js';
-export { type ActFeatures, actFeatures } from './act/features.js';
-export { klDivergence, type Posterior, sampleLatent } from './act/latent.js';
-export { maskedL1 } from './act/loss.js';
-export { ActModel, type ActOutput } from './act/model.js';
 export { ActPolicy } from './act/policy.js';
-export { ResNetBackbone } from './act/resnet.js';
-export { TemporalEnsemble } from './act/temporal-ensemble.js';
-export * from './config/index.js';
-export * from './evaluation/index.js';
-export { inEvaluationMode } from './evaluation-mode.js';
-export { type MakePolicyOptions, makePolicy } from './factory.js';
+export * from './config/check.js';
+export * from './config/fields.js';
+export * from './config/optim.js';
+export type {
+  NormalizationMapping,
+  NormalizationMode,
+  PolicyFeature,
+  PolicyFeatures,
+} from './config/policy-fields.js';
+export { datasetPolicyFeatures, type FeatureSources, withDatasetFeatures } from './dataset-features.js';
+export { type McqQuestion, readMcqQuestions } from './evaluation/mcq-questions.js';
 export {
-  datasetPolicyFeatures,
-  type FeatureSources,
-  withDatasetFeatures,
-} from './features.js';
-export type { HiddenStates } from './hidden-states.js';
-export * from './images/index.js';
+  compareAnswers,
+  judge,
+  type McqAnswer,
+  type McqComparison,
+  type McqRule,
+  type McqSummary,
+  type Share,
+  summarise,
+} from './evaluation/mcq-results.js';
+export { MCQ_PROMPT, scoreQuestion } from './evaluation/mcq-scorer.js';
+export { resize, resizeWithPad, toFloat } from './images/image.js';
+export { ImageTransforms } from './images/image-transforms.js';
+export * from './images/transform-config.js';
 export * from './load-config.js';
-export * from './lora/index.js';
+export { type AttachedLora, attachedLora, attachLora, mergeLora } from './lora/attach.js';
+export { loraSettings, type PeftConfig, peftConfigSchema } from './lora/config.js';
+export { fetchBase } from './lora/files.js';
 export { LossMean, type LossMeanState } from './loss-mean.js';
+export { ActionTokens } from './pi0_fast/action-tokens.js';
 export * from './pi0_fast/configuration.js';
-export { type DecodingOptions, decodeTokens } from './pi0_fast/decoding.js';
-export { type Encoded, Pi0FastModel, type Prefix, type Tokens } from './pi0_fast/model.js';
-export { type ActionDetokenizer, Pi0FastPolicy } from './pi0_fast/policy.js';
-export {
-  type GemmaSizes,
-  imageTokens,
-  PALIGEMMA_VARIANTS,
-  type PaligemmaVariant,
-  type Pi0FastSizes,
-  type SiglipSizes,
-  VARIANT_SIZES,
-} from './pi0_fast/sizes.js';
-export { type LossPart, Policy, type PolicyOutput } from './policy.js';
-export { loadPolicy, savePolicy } from './pretrained.js';
-export * from './processors/index.js';
+export { type ChunkOptions, type ChunkSet, datasetChunks } from './pi0_fast/fast/dataset-chunks.js';
+export { FastTokenizer } from './pi0_fast/fast/tokenizer.js';
+export { type CompressionStats, compressionStats, unencodable } from './pi0_fast/fast/training.js';
+export { Pi0FastPolicy } from './pi0_fast/policy.js';
+export { type HiddenStates, inEvaluationMode, type LossPart, Policy, type PolicyOutput } from './policy.js';
+export { makeProcessors, resolveDevice } from './policy-processors.js';
+export { loadPolicy, type MakePolicyOptions, makePolicy, savePolicy } from './pretrained.js';
+export { loadProcessors } from './processors/load.js';
+export { MODE_STATS } from './processors/normalizer.js';
+export { PolicyProcessors, ProcessorPipeline } from './processors/pipeline.js';
+export { relativeMask } from './processors/relative-actions.js';
+export { imagenetStats, type StatTensors, statTensors } from './processors/stats.js';
+export type { ProcessorStep, TensorBatch, Texts } from './processors/step.js';
 export * from './registry.js';
-export * from './tokenizers/index.js';
+export { fetchTokenizer, tokenizerFolder } from './tokenizers/locate.js';
+export { fetchPolicyTokenizers } from './tokenizers/policy-tokenizers.js';
+export { TextTokenizer } from './tokenizers/text-tokenizer.js';

@@ -1,7 +1,5 @@
 import { CraftError, nn, noGrad, type optim, type Tensor } from '@craft-ft/torch';
-import type { PolicyFeatures } from './config/features.js';
-import { inEvaluationMode } from './evaluation-mode.js';
-import type { HiddenStates } from './hidden-states.js';
+import type { PolicyFeatures } from './config/policy-fields.js';
 import type { TensorBatch } from './processors/step.js';
 import type { PolicyConfig } from './registry.js';
 
@@ -128,4 +126,35 @@ export function findFeature(
 ): { name: string; shape: readonly number[] } | undefined {
   const found = Object.entries(features).find(([name, { type }]) => fits(name, type));
   return found === undefined ? undefined : { name: found[0], shape: found[1].shape };
+}
+
+/**
+ * What a policy's backbone makes of its observations, layer by layer.
+ *
+ * One convention for every policy, teachers and students alike: entry 0 is the sequence of embeddings that enters the first layer,
+ * entry i the output of layer i, and the last one lies after the final normalisation, where there is one. So n layers have n + 1
+ * entries, and a negative index counts from the end: −1 is the final output, −2 the output of the second-to-last layer.
+ */
+export interface HiddenStates {
+  /** n_layers + 1 tensors, each `[B, L, H]`; gradients flow into them. */
+  readonly layers: readonly Tensor[];
+  /** Which positions hold a token: bool `[B, L]`. */
+  readonly mask: Tensor;
+  /** Where the image tokens of all cameras lie in the sequence; length 0 where there are none. */
+  readonly image: { readonly start: number; readonly length: number };
+}
+
+/**
+ * Runs `body` with a module in evaluation mode (no dropout), then restores the mode of every module below it, also after an error.
+ *
+ * Gradients flow. A backward pass that goes through `torch.checkpoint` computes the forward pass again: it belongs into `body` too.
+ */
+export function inEvaluationMode<T>(module: nn.Module, body: () => T): T {
+  const before = module.namedModules().map(([, each]) => [each, each.training] as const);
+  module.eval();
+  try {
+    return body();
+  } finally {
+    for (const [each, training] of before) each.training = training;
+  }
 }

@@ -2,16 +2,59 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isPlainObject, readJsonObject } from '@craft-ft/datasets/json';
 import { atomicWriteFile, nn, safetensors } from '@craft-ft/torch';
+import type { ActConfig } from './act/configuration.js';
+import { ActPolicy } from './act/policy.js';
+import { findBackboneWeights, forgetBackboneFile, loadBackboneWeights } from './act/resnet.js';
 import { checkpointNames, checkpointVariant } from './checkpoint-names.js';
-import { makePolicy } from './factory.js';
+import { type FeatureSources, withDatasetFeatures } from './dataset-features.js';
 import { attachedLora } from './lora/attach.js';
-import { baseFolder, holdsAdapters } from './lora/base-model.js';
-import { loadAdapters, saveAdapters } from './lora/files.js';
+import { baseFolder, holdsAdapters, loadAdapters, saveAdapters } from './lora/files.js';
+import { Pi0FastPolicy } from './pi0_fast/policy.js';
 import type { Policy } from './policy.js';
-import { isLegacyStat } from './processors/legacy.js';
-import type { PolicyProcessors } from './processors/pipeline.js';
-import { saveProcessors } from './processors/save.js';
-import { type PolicyConfig, portablePolicyConfig } from './registry.js';
+import { type PolicyProcessors, saveProcessors } from './processors/pipeline.js';
+import { isLegacyStat } from './processors/stats.js';
+import { type PolicyConfig, type PolicyType, portablePolicyConfig } from './registry.js';
+
+type Maker<C> = (config: C, pretrained: boolean) => Policy;
+
+const MAKERS: { [T in PolicyType]: Maker<Extract<PolicyConfig, { type: T }>> } = {
+  act: makeAct,
+  pi0_fast: (config) => new Pi0FastPolicy(config),
+};
+
+function makeAct(config: ActConfig, pretrained: boolean): Policy {
+  const backbone = pretrained ? null : findBackboneWeights(config);
+  const policy = new ActPolicy(forgetBackboneFile(config));
+  if (backbone !== null) loadBackboneWeights(policy.model.backbone!, backbone);
+  return policy;
+}
+
+export interface MakePolicyOptions {
+  /** Features of the dataset, by policy key; fill in what the configuration leaves empty. */
+  features?: FeatureSources;
+  /** Whether weights are loaded afterwards, so that `pretrained_backbone_weights` need not be found. Default false. */
+  pretrained?: boolean;
+}
+
+/**
+ * A policy with random weights (decided by `torch.manualSeed`), on the CPU, in training mode. ACT's image backbone starts from
+ * `pretrained_backbone_weights` where that is a file; the policy's own configuration then has null there.
+ *
+ * @throws CraftError `POLICY_FEATURES` where configuration and dataset do not fit together; `POLICY_BACKBONE`,
+ * `STATE_DICT_MISMATCH` for backbone weights that cannot be had or do not fit
+ *
+ * @example
+ * ```ts
+ * torch.manualSeed(config.seed);
+ * const policy = makePolicy(config.policy, { features: dataset.features });
+ * policy.config.input_features; // { 'observation.state': { type: 'STATE', shape: [26] } }
+ * ```
+ */
+export function makePolicy(config: PolicyConfig, options: MakePolicyOptions = {}): Policy {
+  const filled = options.features === undefined ? config : withDatasetFeatures(config, options.features);
+  const make = MAKERS[filled.type] as Maker<PolicyConfig>;
+  return make(filled, options.pretrained === true);
+}
 
 /**
  * Writes what LeRobot's `save_pretrained` does: `config.json`, `model.safetensors` (one file, whatever its size) and both processors.

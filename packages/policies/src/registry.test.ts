@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { findPolicyDir, readJsonObject } from '../../datasets/src/json.js';
 import { findGolden, shared, sharedPath } from '../../torch/test/shared.js';
-import { formatProblem } from './config/problem.js';
+import { formatProblem } from './config/check.js';
 import { readPolicyConfig } from './load-config.js';
 import {
   parsePolicyConfig,

@@ -6,9 +6,8 @@ import {
   actSchedulerPreset,
   validateAct,
 } from './act/configuration.js';
-import { checkConfig } from './config/check.js';
+import { ConfigError, checkConfig, type Problem } from './config/check.js';
 import type { OptimizerConfig, SchedulerConfig } from './config/optim.js';
-import { ConfigError, type Problem } from './config/problem.js';
 import {
   pi0FastConfigSchema,
   pi0FastDeltaIndices,

@@ -4,8 +4,8 @@ import { findGolden } from '../../torch/test/shared.js';
 import { pi0FastConfigSchema } from '../src/pi0_fast/configuration.js';
 import { Pi0FastPolicy } from '../src/pi0_fast/policy.js';
 import { renamePi0FastKey } from '../src/pi0_fast/rename-keys.js';
-import type { Pi0FastSizes } from '../src/pi0_fast/sizes.js';
 import type { TensorBatch } from '../src/processors/step.js';
+import type { Pi0FastSizes } from '../src/vlm/paligemma.js';
 import { type Values, values } from './act-golden.js';
 
 /** The folder of golden numbers, or null where it is absent. */

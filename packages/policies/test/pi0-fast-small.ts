@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { rand, randint, type Tensor, tensor } from '@craft-ft/torch';
 import { type Pi0FastConfig, pi0FastConfigSchema } from '../src/pi0_fast/configuration.js';
+import { FastTokenizer } from '../src/pi0_fast/fast/tokenizer.js';
 import type { TensorBatch } from '../src/processors/step.js';
-import { FastTokenizer } from '../src/tokenizers/index.js';
 
 export const CAMERAS = ['observation.images.left', 'observation.images.right'] as const;
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { findGolden } from '../../torch/test/shared.js';
-import { FastTokenizer } from '../src/tokenizers/index.js';
+import { FastTokenizer } from '../src/pi0_fast/fast/tokenizer.js';
 
 /** A file of the reference numbers for π0-FAST; null where they are not here. */
 export const goldenPi0Path = (...parts: string[]): string | null => findGolden('pi0_fast', ...parts);

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { manualSeed } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
-import { makePolicy, makeProcessors } from '../../policies/src/index.js';
-import { statTensors } from '../../policies/src/processors/index.js';
+import { makeProcessors } from '../../policies/src/policy-processors.js';
+import { makePolicy } from '../../policies/src/pretrained.js';
+import { statTensors } from '../../policies/src/processors/stats.js';
 import { makeTask, runConfig, testFolder } from '../test/training.js';
 import { evaluateLoss } from './evaluate-loss.js';
 import { openPolicyDataset, openTaskData } from './open-data.js';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ConfigError } from '../../policies/src/config/problem.js';
+import { ConfigError } from '../../policies/src/config/check.js';
 import { checkResume } from './resume.js';
 
 const rules = { free: ['log_freq', 'dataset.root'], warned: ['steps', 'optimizer'] };

@@ -6,7 +6,8 @@ import { MultiDataset } from '../../datasets/src/dataset/mixture.js';
 import type { DatasetStats } from '../../datasets/src/dataset/stats.js';
 import { StreamingDataset } from '../../datasets/src/dataset/streaming.js';
 import { editJson, makeDataset, makeV21Dataset, valueAt } from '../../datasets/test/datasets.js';
-import { makeProcessors, statTensors } from '../../policies/src/processors/index.js';
+import { makeProcessors } from '../../policies/src/policy-processors.js';
+import { statTensors } from '../../policies/src/processors/stats.js';
 import { type PolicyConfig, parsePolicyConfig } from '../../policies/src/registry.js';
 import { policyStats, withActionNames } from './statistics.js';
 

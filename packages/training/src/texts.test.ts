@@ -8,7 +8,7 @@ import { RandomSampler } from '../../datasets/src/dataset/samplers.js';
 import { StreamingDataset } from '../../datasets/src/dataset/streaming.js';
 import { makeDataset, readParquet, writeParquet } from '../../datasets/test/datasets.js';
 import type { Policy } from '../../policies/src/policy.js';
-import { PolicyProcessors, ProcessorPipeline } from '../../policies/src/processors/index.js';
+import { PolicyProcessors, ProcessorPipeline } from '../../policies/src/processors/pipeline.js';
 import type { ProcessorStep, TensorBatch, Texts } from '../../policies/src/processors/step.js';
 import { DataStream, type Preprocess, StreamedData, type TrainingData } from './data-stream.js';
 import { evaluateLoss } from './evaluate-loss.js';

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { FastTokenizer } from '../../../policies/src/tokenizers/fast-tokenizer.js';
+import { FastTokenizer } from '../../../policies/src/pi0_fast/fast/tokenizer.js';
 import { makeDataset, makeV21Dataset } from '../../test/datasets.js';
 import { quick, withFakeHub } from '../../test/hub.js';
 import { LeRobotDataset } from '../dataset/dataset.js';

@@ -5,7 +5,7 @@ import { manualSeed, rand, safetensors, type Tensor, zeros } from '@craft-ft/tor
 import { afterAll, expect, test } from 'vitest';
 import { thrown as error } from '../../../datasets/test/thrown.js';
 import { smallAct } from '../../test/act-small.js';
-import { makePolicy } from '../factory.js';
+import { makePolicy } from '../pretrained.js';
 import type { ActConfig } from './configuration.js';
 import type { ActPolicy } from './policy.js';
 import { ResNetBackbone } from './resnet.js';

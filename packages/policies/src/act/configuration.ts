@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { basePolicyFields, normalizationMapping, validateBase } from '../base.js';
+import type { Problem } from '../config/check.js';
 import type { OptimizerConfig, SchedulerConfig } from '../config/optim.js';
-import type { Problem } from '../config/problem.js';
+import { basePolicyFields, normalizationMapping, validateBase } from '../config/policy-fields.js';
 
 /**
  * ACT, the action chunking transformer. Fields and defaults are LeRobot's `ACTConfig`, those for a bimanual ALOHA arm.

@@ -1,7 +1,7 @@
 import { manualSeed, nn, rand, randn, scope } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { smallAct } from '../../test/act-small.js';
-import { inEvaluationMode } from '../evaluation-mode.js';
+import { inEvaluationMode } from '../policy.js';
 import { ActPolicy } from './policy.js';
 
 function policy(more: object = {}): ActPolicy {

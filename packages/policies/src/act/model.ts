@@ -1,15 +1,10 @@
-import { cat, nn, ones, stack, type Tensor, zeros } from '@craft-ft/torch';
-import type { HiddenStates } from '../hidden-states.js';
-import { requireInput } from '../policy.js';
+import { CraftError, cat, nn, noGrad, ones, randnLike, stack, type Tensor, zeros } from '@craft-ft/torch';
+import { findFeature, type HiddenStates, requireInput } from '../policy.js';
 import type { TensorBatch } from '../processors/step.js';
-import { TASK_EMBEDDING } from '../processors/task-embedding.js';
 import type { ActConfig } from './configuration.js';
-import { ActDecoder } from './decoder.js';
-import { ActEncoder } from './encoder.js';
-import { type ActFeatures, actFeatures } from './features.js';
-import { type Posterior, sampleLatent } from './latent.js';
-import { gridPositions, sinusoidalPositions } from './positions.js';
+import { TASK_EMBEDDING } from './processors.js';
 import { ResNetBackbone } from './resnet.js';
+import { ActDecoder, ActEncoder, gridPositions, sinusoidalPositions } from './transformer.js';
 
 export interface ActOutput {
   /** Normalised, `[B, chunk, a]`. */
@@ -200,4 +195,74 @@ export class ActModel extends nn.Module {
     const parameters = this.vaeEncoderLatentOutputProj!.call(encoded.select(1, 0));
     return { mu: parameters.narrow(1, 0, latent), logSigmaX2: parameters.narrow(1, latent, latent) };
   }
+}
+
+/** The VAE encoder's Gaussian over the latent variable; both `[B, latent_dim]`. */
+export interface Posterior {
+  mu: Tensor;
+  /** log σ², so that σ = exp(log σ² / 2). */
+  logSigmaX2: Tensor;
+}
+
+/** μ + σ · noise. @param noise standard normal, `[B, latent_dim]`; drawn from libtorch's default generator where null */
+export function sampleLatent({ mu, logSigmaX2 }: Posterior, noise: Tensor | null): Tensor {
+  const drawn = noise ?? noGrad(() => randnLike(mu));
+  return mu.add(logSigmaX2.div(2).exp().mul(drawn));
+}
+
+/** KL divergence from the standard normal, summed over the latent dimensions, averaged over the batch: scalar. */
+export function klDivergence({ mu, logSigmaX2 }: Posterior): Tensor {
+  const perDimension = logSigmaX2.add(1).sub(mu.square()).sub(logSigmaX2.exp()).mul(-0.5);
+  return perDimension.sum([-1]).mean();
+}
+
+/** A feature that ACT uses. */
+export interface ActFeature {
+  /** Its key in a batch. */
+  readonly name: string;
+  /** Without the batch dimension. */
+  readonly shape: readonly number[];
+}
+
+/** The inputs and the output of an ACT model, as LeRobot picks them out of a configuration. */
+export interface ActFeatures {
+  /** `observation.state`, `[s]`. Other features of type STATE are not used. */
+  readonly state: ActFeature | undefined;
+  /** The first feature of type ENV, `[e]`. */
+  readonly environment: ActFeature | undefined;
+  /** Every feature of type VISUAL, `[channels, height, width]`, in the configuration's order. */
+  readonly cameras: readonly ActFeature[];
+  /** `action`, `[a]` */
+  readonly action: ActFeature;
+}
+
+/** @throws CraftError `POLICY_FEATURES` where there is no input or no action, or one is not a vector */
+export function actFeatures(config: Pick<ActConfig, 'input_features' | 'output_features'>): ActFeatures {
+  const { input_features: inputs, output_features: outputs } = config;
+  const state = findFeature(inputs, (name, type) => type === 'STATE' && name === 'observation.state');
+  const environment = findFeature(inputs, (_, type) => type === 'ENV');
+  const action = findFeature(outputs, (name, type) => type === 'ACTION' && name === 'action');
+  const cameras = Object.entries(inputs)
+    .filter(([, { type }]) => type === 'VISUAL')
+    .map(([name, { shape }]) => ({ name, shape }));
+  if (action === undefined) {
+    throw refuse(
+      'policy.output_features: ACT needs "action" of type ACTION; map the dataset\'s name with --rename_map',
+    );
+  }
+  if (state === undefined && environment === undefined && cameras.length === 0) {
+    const message =
+      'policy.input_features: ACT needs observation.state, observation.environment_state or a camera';
+    throw refuse(`${message}; map the dataset's names with --rename_map`);
+  }
+  for (const vector of [state, environment, action]) {
+    if (vector !== undefined && vector.shape.length !== 1) {
+      throw refuse(`policy: "${vector.name}" has shape [${vector.shape}], ACT expects a vector`);
+    }
+  }
+  return { state, environment, cameras, action };
+}
+
+function refuse(message: string): CraftError {
+  return new CraftError('POLICY_FEATURES', message);
 }

@@ -6,11 +6,10 @@ import { describe, expect, test } from 'vitest';
 import { evenStats } from '../../../datasets/test/stats.js';
 import { thrown as error } from '../../../datasets/test/thrown.js';
 import { smallAct as configure } from '../../test/act-small.js';
-import { makePolicy } from '../factory.js';
-import { datasetPolicyFeatures, withDatasetFeatures } from '../features.js';
+import { datasetPolicyFeatures, withDatasetFeatures } from '../dataset-features.js';
 import { readPolicyConfig } from '../load-config.js';
-import { loadPolicy, savePolicy } from '../pretrained.js';
-import { makeProcessors } from '../processors/factory.js';
+import { makeProcessors } from '../policy-processors.js';
+import { loadPolicy, makePolicy, savePolicy } from '../pretrained.js';
 import { statTensors } from '../processors/stats.js';
 import { ActPolicy } from './policy.js';
 

@@ -6,14 +6,13 @@ import { describe, expect, test } from 'vitest';
 import { evenStats } from '../../../datasets/test/stats.js';
 import { thrown } from '../../../datasets/test/thrown.js';
 import { smallAct } from '../../test/act-small.js';
-import { makePolicy } from '../factory.js';
 import { readPolicyConfig } from '../load-config.js';
-import { loadPolicy, savePolicy } from '../pretrained.js';
-import { makeProcessors } from '../processors/factory.js';
+import { makeProcessors } from '../policy-processors.js';
+import { loadPolicy, makePolicy, savePolicy } from '../pretrained.js';
 import { loadProcessors } from '../processors/load.js';
 import { statTensors } from '../processors/stats.js';
-import { embedTask } from '../processors/task-embedding.js';
 import type { ActConfig } from './configuration.js';
+import { embedTask } from './processors.js';
 
 const configure = (taskDim: number): ActConfig => smallAct({ task_embedding_dim: taskDim });
 

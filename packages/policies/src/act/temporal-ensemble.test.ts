@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { memory, rand, safetensors } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
 import { goldenActPath } from '../../test/act-golden.js';
-import { TemporalEnsemble } from './temporal-ensemble.js';
+import { TemporalEnsemble } from './policy.js';
 
 interface Case {
   id: string;

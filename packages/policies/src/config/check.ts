@@ -1,8 +1,77 @@
 import { deletePath, getPath, isPlainObject } from '@craft-ft/datasets/json';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { z } from 'zod';
 import { type FieldSpec, listFields } from './fields.js';
-import { nearest } from './nearest.js';
-import type { Problem } from './problem.js';
+
+/** One thing wrong with a configuration. */
+export interface Problem {
+  /** Dotted name of the field, as in flags: `policy.n_action_steps`. */
+  field: string;
+  /** The value found there; undefined where the field is missing. */
+  found: unknown;
+  /** What was expected instead, naming the allowed values and, where it helps, the flag to change. */
+  message: string;
+  /** Other fields this problem depends on; the problem is not reported while one of them is itself wrong. */
+  related?: readonly string[];
+}
+
+/** `policy.n_action_steps=200: expected at most policy.chunk_size (100)`. */
+export function formatProblem({ field, found, message }: Problem): string {
+  return `${field}${found === undefined ? '' : `=${showValue(found)}`}: ${message}`;
+}
+
+/** A value as it would be written in a flag, cut to a length that fits a line. */
+export function showValue(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/**
+ * A configuration was refused. `problems` has every reason, not the first only.
+ *
+ * The message is one line for one problem, otherwise a count and one line each. `source` (a file) is put in front.
+ */
+export class ConfigError extends CraftError {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[], source?: string) {
+    const lines = problems.map(formatProblem);
+    const text = lines.length === 1 ? lines[0] : `${lines.length} problems:\n  ${lines.join('\n  ')}`;
+    super('CONFIG_INVALID', source === undefined ? `${text}` : `${source}: ${text}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+/** Number of single-character insertions, deletions and substitutions that turn `a` into `b`. */
+export function levenshtein(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitute, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/**
+ * The candidate closest to `name`, or null if none is plausible (more than 60 % of its characters would have to change).
+ *
+ * A name whose last part matches wins over spelling: `lr` finds `optimizer.lr`, `chunk_size` finds `policy.chunk_size`.
+ */
+export function nearest(name: string, candidates: Iterable<string>): string | null {
+  const plain = name.replaceAll('-', '_');
+  let best: string | null = null;
+  let bestDistance = Number.POSITIVE_INFINITY;
+  for (const candidate of candidates) {
+    const distance = candidate.endsWith(`.${plain}`) ? 0.5 : levenshtein(plain, candidate);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best !== null && bestDistance <= 0.6 * Math.max(plain.length, best.length) ? best : null;
+}
 
 export interface Checked<C> {
   /** The typed configuration with every default filled in; null if there are problems. */

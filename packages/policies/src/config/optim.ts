@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Problem } from './problem.js';
+import type { Problem } from './check.js';
 
 const beta = z.number().min(0).lt(1);
 

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { decodeImage } from '@craft-ft/datasets';
 import { CraftError, noGrad, ones, scope, stack, type Tensor, tensor, zeros } from '@craft-ft/torch';
-import { inEvaluationMode } from '../evaluation-mode.js';
-import { resizeWithPad, toFloat } from '../images/index.js';
+import { resizeWithPad, toFloat } from '../images/image.js';
 import type { Pi0FastModel, Prefix, Tokens } from '../pi0_fast/model.js';
 import type { Pi0FastPolicy } from '../pi0_fast/policy.js';
-import type { TextTokenizer } from '../tokenizers/index.js';
+import { inEvaluationMode } from '../policy.js';
+import type { TextTokenizer } from '../tokenizers/text-tokenizer.js';
 import type { McqQuestion } from './mcq-questions.js';
 
 /** How likely one choice is. */

@@ -1,5 +1,5 @@
 import { empty, gridSampler, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
-import { invalid, requireImage } from './check.js';
+import { invalid, requireImage } from './image.js';
 
 /** A rotation, scaling and shear about the image's centre, then a shift. */
 export interface AffineParameters {

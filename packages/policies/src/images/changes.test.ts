@@ -1,9 +1,14 @@
 import { CraftError, full, memory, rand, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { affine } from './affine.js';
-import { adjustBrightness, adjustContrast, adjustSaturation, grayscale } from './color.js';
-import { adjustHue } from './hue.js';
-import { adjustSharpness } from './sharpness.js';
+import {
+  adjustBrightness,
+  adjustContrast,
+  adjustHue,
+  adjustSaturation,
+  adjustSharpness,
+  grayscale,
+} from './color.js';
 
 const values = (x: Tensor) => [...(x.toTypedArray() as Float32Array)];
 const far = (x: Tensor, y: Tensor) => x.sub(y).abs().max().item();

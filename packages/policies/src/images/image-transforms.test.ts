@@ -1,9 +1,8 @@
 import { rand, stack } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { Xoshiro128 } from '../../../datasets/src/dataset/random.js';
-import { type ImageTransformsConfig, imageTransformsConfigSchema } from '../config/image-transforms.js';
-import { ImageTransforms } from './image-transforms.js';
-import { changeImage, drawWeighted, type ImageChange } from './random-transforms.js';
+import { changeImage, drawWeighted, type ImageChange, ImageTransforms } from './image-transforms.js';
+import { type ImageTransformsConfig, imageTransformsConfigSchema } from './transform-config.js';
 
 const configure = (changes: object = {}): ImageTransformsConfig =>
   imageTransformsConfigSchema.parse({ enable: true, ...changes });

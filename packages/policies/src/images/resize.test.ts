@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { full, rand, safetensors, type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { findGolden } from '../../../torch/test/shared.js';
-import { type ImageSize, resize, resizeWithPad } from './resize.js';
+import { type ImageSize, resize, resizeWithPad } from './image.js';
 
 const far = (x: Tensor, y: Tensor) => x.sub(y).abs().max().item();
 const first = (x: Tensor) => x.permute([0, 3, 1, 2]);

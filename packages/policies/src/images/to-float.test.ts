@@ -1,8 +1,8 @@
 import { rand, randint, tensor } from '@craft-ft/torch';
 import { expect, test } from 'vitest';
 import { NormalizerStep } from '../processors/normalizer.js';
-import { imagenetStats } from './imagenet-stats.js';
-import { toFloat } from './to-float.js';
+import { imagenetStats } from '../processors/stats.js';
+import { toFloat } from './image.js';
 
 test('channels last or first, any leading dimensions', () => {
   const bytes = randint(0, 256, [2, 2, 5, 4, 3], { dtype: 'uint8' });

@@ -3,10 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { safetensors, type Tensor } from '@craft-ft/torch';
 import { describe, expect, test } from 'vitest';
 import { affine } from './affine.js';
-import { adjustBrightness, adjustContrast, adjustSaturation } from './color.js';
-import { adjustHue } from './hue.js';
-import { type ImageSize, resize } from './resize.js';
-import { adjustSharpness } from './sharpness.js';
+import { adjustBrightness, adjustContrast, adjustHue, adjustSaturation, adjustSharpness } from './color.js';
+import { type ImageSize, resize } from './image.js';
 
 const folder = fileURLToPath(new URL('../../test/golden/torchvision', import.meta.url));
 const tensors = safetensors.loadFile(`${folder}/transforms.safetensors`);

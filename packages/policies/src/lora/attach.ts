@@ -1,8 +1,7 @@
-import { CraftError } from '@craft-ft/torch';
+import { CraftError, nn, noGrad, scope, type Tensor } from '@craft-ft/torch';
 import type { Policy } from '../policy.js';
-import { LoraAdapter } from './adapter.js';
-import { type LoraSettings, layerScale } from './settings.js';
-import { findFullyTrained, findTargets, type LoraTarget } from './targets.js';
+import { type LoraSettings, layerScale } from './config.js';
+import { LoraAdapter } from './lora-linear.js';
 
 /** A layer and its adapter. */
 export interface LoraLayer extends LoraTarget {
@@ -70,4 +69,126 @@ export function detachLora(policy: Policy): void {
     adapter.dispose();
   }
   attached.delete(policy);
+}
+
+/**
+ * Adds every adapter's update to its layer's weight and removes the adapters: a policy like any other. The sum is formed in float32
+ * and rounded once where the weight is bfloat16.
+ *
+ * @throws CraftError `LORA_NOT_ATTACHED`
+ */
+export function mergeLora(policy: Policy): void {
+  const lora = attachedLora(policy);
+  if (lora === null) throw new CraftError('LORA_NOT_ATTACHED', 'the policy has no adapters to merge');
+  for (const { layer, adapter } of lora.layers) {
+    scope(() => noGrad((): Tensor => layer.weight.copy_(layer.weight.to('float32').add(adapter.delta()))));
+  }
+  detachLora(policy);
+}
+
+/** A linear layer that gets an adapter. */
+export interface LoraTarget {
+  name: string;
+  layer: nn.Linear;
+}
+
+/** What `target_modules=all-linear` leaves out, as PEFT does: the layer that makes the vocabulary's logits. */
+const OUTPUT_LAYER = /(^|\.)lm_head$/;
+
+/**
+ * The linear layers that a configuration names, by PEFT's rules: a list holds names or endings, a string is a regular expression
+ * for whole names, `all-linear` is every linear layer but the output's. Modules that are trained in full get no adapter.
+ *
+ * @throws CraftError `LORA_TARGETS` where nothing matches, or something that cannot have an adapter does
+ */
+export function findTargets(
+  model: nn.Module,
+  { targetModules, modulesToSave }: Pick<LoraSettings, 'targetModules' | 'modulesToSave'>,
+): LoraTarget[] {
+  const modules = model.namedModules().filter(([name]) => name !== '');
+  const packed = packedOutputs(modules);
+  const all = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
+  const matches = all ? null : matcher(targetModules);
+  const targets: LoraTarget[] = [];
+  for (const [name, module] of modules) {
+    if (modulesToSave.some((ending) => below(name, ending))) continue;
+    if (matches === null) {
+      if (!(module instanceof nn.Linear) || packed.has(name) || OUTPUT_LAYER.test(name)) continue;
+    } else if (!matches(name)) continue;
+    targets.push({ name, layer: requireLinear(name, module, packed) });
+  }
+  if (targets.length > 0) return targets;
+  const endings = [...new Set(linearNames(modules, packed).map((name) => name.split('.').at(-1)!))];
+  throw new CraftError(
+    'LORA_TARGETS',
+    `peft.target_modules=${JSON.stringify(targetModules)} matches no layer; linear layers end in ${endings.join(', ')}`,
+  );
+}
+
+/**
+ * The modules that are trained in full: those whose name ends in one of `endings`.
+ *
+ * @throws CraftError `LORA_TARGETS` for an ending that matches nothing
+ */
+export function findFullyTrained(model: nn.Module, endings: readonly string[]): [string, nn.Module][] {
+  const modules = model.namedModules().filter(([name]) => name !== '');
+  for (const ending of endings) {
+    if (modules.some(([name]) => name.endsWith(ending))) continue;
+    throw new CraftError('LORA_TARGETS', `peft.full_training_modules: no module ends in "${ending}"`);
+  }
+  const matching = modules.filter(([name]) => endings.some((ending) => name.endsWith(ending)));
+  // A module inside another that is trained anyway needs no entry of its own.
+  return matching.filter(([name]) => !matching.some(([outer]) => name.startsWith(`${outer}.`)));
+}
+
+function below(name: string, ending: string): boolean {
+  return name.split('.').some((_, i, parts) =>
+    parts
+      .slice(0, i + 1)
+      .join('.')
+      .endsWith(ending),
+  );
+}
+
+function matcher(targets: string | readonly string[]): (name: string) => boolean {
+  if (typeof targets !== 'string') {
+    return (name) => targets.some((target) => name === target || name.endsWith(`.${target}`));
+  }
+  let whole: RegExp;
+  try {
+    whole = new RegExp(`^(?:${targets})$`);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new CraftError('LORA_TARGETS', `peft.target_modules: ${reason}; a list of names is simpler`);
+  }
+  return (name) => whole.test(name);
+}
+
+function packedOutputs(modules: readonly [string, nn.Module][]): Set<string> {
+  return new Set(
+    modules.flatMap(([name, module]) =>
+      module instanceof nn.MultiheadAttention ? [`${name}.out_proj`] : [],
+    ),
+  );
+}
+
+function requireLinear(name: string, module: nn.Module, packed: ReadonlySet<string>): nn.Linear {
+  if (module instanceof nn.MultiheadAttention || packed.has(name)) {
+    const what = `peft.target_modules: ${name} belongs to a packed attention (torch.nn.MultiheadAttention)`;
+    throw new CraftError(
+      'LORA_TARGETS',
+      `${what}, where an adapter has no effect; name linear layers besides it`,
+    );
+  }
+  if (module instanceof nn.Linear) return module;
+  throw new CraftError(
+    'LORA_TARGETS',
+    `peft.target_modules: ${name} is a ${module.constructor.name}; only linear layers can have an adapter`,
+  );
+}
+
+function linearNames(modules: readonly [string, nn.Module][], packed: ReadonlySet<string>): string[] {
+  return modules.flatMap(([name, module]) =>
+    module instanceof nn.Linear && !packed.has(name) ? [name] : [],
+  );
 }

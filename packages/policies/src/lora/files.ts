@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, sep } from 'node:path';
+import { downloadPolicy, looksLikeRepoId, policyCacheFolder } from '@craft-ft/datasets';
+import { findPolicyDir, readJsonObject } from '@craft-ft/datasets/json';
 import { atomicWriteFile, CraftError, nn, safetensors, type Tensor } from '@craft-ft/torch';
+import { z } from 'zod';
 import type { Policy } from '../policy.js';
-import { ADAPTER } from './adapter.js';
-import { ADAPTER_CONFIG_FILE, adapterConfigText, readAdapterConfig } from './adapter-config.js';
 import { type AttachedLora, attachedLora, attachLora } from './attach.js';
-import { portableName } from './base-model.js';
+import type { LoraSettings } from './config.js';
+import { ADAPTER } from './lora-linear.js';
 
 /** PEFT's name for the weights of adapters. */
 export const ADAPTER_FILE = 'adapter_model.safetensors';
@@ -63,4 +65,151 @@ export function loadAdapters(policy: Policy, dir: string): void {
     rename: (name) => [ownName(name)],
     hint: () => `; ${ADAPTER_CONFIG_FILE} has r=${settings.r} and ${lora.layers.length} layers`,
   });
+}
+
+/** PEFT's file beside the adapters' weights. */
+export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
+
+const off = z.union([z.literal(false), z.null()]).optional();
+
+/** The fields of PEFT's `LoraConfig` that decide what is computed; those that must have one value only are listed with it. */
+const adapterConfigSchema = z.looseObject({
+  peft_type: z.literal('LORA'),
+  base_model_name_or_path: z.string().nullable().optional(),
+  r: z.int().min(1).default(8),
+  lora_alpha: z.number().default(8),
+  lora_dropout: z.number().min(0).lt(1).default(0),
+  use_rslora: z.boolean().nullable().default(false),
+  target_modules: z.union([z.string(), z.array(z.string())]),
+  modules_to_save: z.array(z.string()).nullable().default(null),
+  rank_pattern: z.record(z.string(), z.number()).nullable().default(null),
+  alpha_pattern: z.record(z.string(), z.number()).nullable().default(null),
+  init_lora_weights: z.union([z.boolean(), z.string()]).nullable().default(true),
+  bias: z.literal('none').default('none'),
+  fan_in_fan_out: off,
+  use_dora: off,
+  lora_bias: off,
+  layers_to_transform: z.null().optional(),
+  layer_replication: z.null().optional(),
+  exclude_modules: z.null().optional(),
+});
+
+/**
+ * Reads `adapter_config.json`.
+ *
+ * @throws CraftError `CONFIG_UNREADABLE`; `LORA_UNSUPPORTED` naming a field whose value asks for something else than plain LoRA on
+ * linear layers, or a base that is missing
+ */
+export function readAdapterConfig(dir: string): LoraSettings {
+  const file = join(dir, ADAPTER_CONFIG_FILE);
+  const parsed = adapterConfigSchema.safeParse(readJsonObject(file));
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw new CraftError('LORA_UNSUPPORTED', `${file}: ${issue.path.join('.')}: ${issue.message}`);
+  }
+  const config = parsed.data;
+  if (!config.base_model_name_or_path) {
+    throw new CraftError(
+      'LORA_UNSUPPORTED',
+      `${file}: base_model_name_or_path is missing: write the folder or name of the policy the adapters belong to`,
+    );
+  }
+  return {
+    r: config.r,
+    loraAlpha: config.lora_alpha,
+    loraDropout: config.lora_dropout,
+    useRslora: config.use_rslora ?? false,
+    init: config.init_lora_weights === 'gaussian' ? 'gaussian' : 'uniform',
+    targetModules: config.target_modules,
+    modulesToSave: config.modules_to_save ?? [],
+    rankPattern: config.rank_pattern ?? {},
+    alphaPattern: config.alpha_pattern ?? {},
+    baseModel: config.base_model_name_or_path,
+  };
+}
+
+/**
+ * The text of `adapter_config.json` as PEFT writes it.
+ *
+ * @param targets names of the layers, for `all-linear`, which PEFT accepts for transformers' own models only
+ */
+export function adapterConfigText(settings: LoraSettings, targets: readonly string[]): string {
+  const { targetModules } = settings;
+  const everything = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
+  const config = {
+    alpha_pattern: settings.alphaPattern,
+    auto_mapping: null,
+    base_model_name_or_path: settings.baseModel,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: settings.init === 'gaussian' ? 'gaussian' : true,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: null,
+    loftq_config: {},
+    lora_alpha: settings.loraAlpha,
+    lora_dropout: settings.loraDropout,
+    megatron_config: null,
+    megatron_core: 'megatron.core',
+    modules_to_save: settings.modulesToSave.length === 0 ? null : settings.modulesToSave,
+    peft_type: 'LORA',
+    r: settings.r,
+    rank_pattern: settings.rankPattern,
+    revision: null,
+    target_modules: everything ? targets : targetModules,
+    task_type: null,
+    use_dora: false,
+    use_rslora: settings.useRslora,
+  };
+  return JSON.stringify(config, null, 2);
+}
+
+/** Whether a policy's folder holds adapters instead of weights of its own. */
+export function holdsAdapters(dir: string): boolean {
+  return existsSync(join(dir, ADAPTER_CONFIG_FILE)) && !existsSync(join(dir, 'model.safetensors'));
+}
+
+/** How adapters name their base: as `user/name` where it came from the Hub, so that they work on another machine too. */
+export function portableName(folder: string): string {
+  const inCache = relative(join(policyCacheFolder('a/b'), '..', '..'), folder).split(sep);
+  const [user, name] = inCache;
+  if (user === undefined || user === '..' || name === undefined || name.includes('@')) return folder;
+  return `${user}/${name}`;
+}
+
+/**
+ * The folder of the policy that adapters belong to.
+ *
+ * @param dir folder with `adapter_config.json`
+ * @throws CraftError `LORA_BASE` where it is neither a folder nor downloaded, or holds adapters itself
+ */
+export function baseFolder(dir: string): string {
+  const { baseModel } = readAdapterConfig(dir);
+  const folder = [baseModel, ...cached(baseModel)].find((path) => existsSync(path));
+  const where = `${join(dir, ADAPTER_CONFIG_FILE)}: base_model_name_or_path=${baseModel}`;
+  if (folder === undefined) {
+    throw new CraftError(
+      'LORA_BASE',
+      `${where} is not here; copy it there, or change the field to where it is`,
+    );
+  }
+  const base = findPolicyDir(folder);
+  if (!holdsAdapters(base)) return base;
+  throw new CraftError(
+    'LORA_BASE',
+    `${where} holds adapters too; merge them first: craft export --policy.path=${base}`,
+  );
+}
+
+/** Brings the base of adapters from the Hub where that is where it is; any other folder is left alone. */
+export async function fetchBase(dir: string, onWarning?: (line: string) => void): Promise<void> {
+  if (!holdsAdapters(dir)) return;
+  const { baseModel } = readAdapterConfig(dir);
+  if (existsSync(baseModel) || !looksLikeRepoId(baseModel)) return;
+  await downloadPolicy(baseModel, onWarning === undefined ? {} : { onWarning });
+}
+
+function cached(name: string): string[] {
+  return looksLikeRepoId(name) ? [policyCacheFolder(name)] : [];
 }

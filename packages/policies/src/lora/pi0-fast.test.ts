@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { noGrad, randn, scope } from '@craft-ft/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import { GOLDEN_PI0_FAST, loadCase } from '../../test/pi0-fast-golden.js';
-import { saveAdapters } from './files.js';
-import { attachLora, loadAdapters, loraSettings, mergeLora, peftConfigSchema } from './index.js';
+import { attachLora, mergeLora } from './attach.js';
+import { loraSettings, peftConfigSchema } from './config.js';
+import { loadAdapters, saveAdapters } from './files.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lora-pi0-fast-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,10 +1,14 @@
 import { isPlainObject } from '@craft-ft/datasets/json';
 import { z } from 'zod';
-import { basePolicyFields, normalizationMapping, validateBase } from '../base.js';
-import { policyFeatureSchema } from '../config/features.js';
+import type { Problem } from '../config/check.js';
 import type { OptimizerConfig, SchedulerConfig } from '../config/optim.js';
-import type { Problem } from '../config/problem.js';
-import { PALIGEMMA_VARIANTS, VARIANT_SIZES } from './sizes.js';
+import {
+  basePolicyFields,
+  normalizationMapping,
+  policyFeatureSchema,
+  validateBase,
+} from '../config/policy-fields.js';
+import { PALIGEMMA_VARIANTS, VARIANT_SIZES } from '../vlm/paligemma.js';
 
 const count = (value: number) => z.int().min(1).default(value);
 const steps = (value: number) => z.int().min(0).default(value);

@@ -1,5 +1,5 @@
 import { cat, multinomial, noGrad, ones, scope, type Tensor, tensor } from '@craft-ft/torch';
-import { KvCache } from './kv-cache.js';
+import { KvCache } from '../vlm/attention.js';
 import type { Encoded, Pi0FastModel, Prefix } from './model.js';
 
 export interface DecodingOptions {

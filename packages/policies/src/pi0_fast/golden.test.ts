@@ -11,10 +11,10 @@ import {
   readGoldenJson,
   tinyPolicy,
 } from '../../test/pi0-fast-golden.js';
+import { rotations } from '../vlm/gemma.js';
 import { decodeTokens } from './decoding.js';
 import type { Encoded, Pi0FastModel, Prefix } from './model.js';
 import type { Pi0FastPolicy } from './policy.js';
-import { rotations } from './rope.js';
 
 interface Decoded {
   max_decoding_steps: number;

@@ -1,10 +1,7 @@
-import { cat, nn, type Tensor } from '@craft-ft/torch';
+import { arange, cat, nn, ones, type Tensor } from '@craft-ft/torch';
+import type { KvCache } from '../vlm/attention.js';
+import { makeWeights, PaliGemma, type Pi0FastSizes } from '../vlm/paligemma.js';
 import type { Pi0FastConfig } from './configuration.js';
-import type { KvCache } from './kv-cache.js';
-import { PaliGemma } from './pali-gemma.js';
-import { type SequenceMasks, sequenceMasks } from './sequence.js';
-import type { Pi0FastSizes } from './sizes.js';
-import { makeWeights } from './weights.js';
 
 /** Token ids int64 `[B, N]` and which of them count, bool `[B, N]`. */
 export interface Tokens {
@@ -126,4 +123,62 @@ function prefixMask({ images, language }: Prefix): Tensor {
   if (images === null) return language.mask;
   const { features, mask } = images;
   return cat([mask.repeatInterleave(features.size(1) / mask.size(1), 1), language.mask], 1);
+}
+
+/** Who attends to whom in a sequence of a prefix (images, language) and a suffix (action tokens). */
+export interface SequenceMasks {
+  /** Positions that hold something: bool `[B, L]`. */
+  valid: Tensor;
+  /** Query (row) may attend to key (column): bool `[B, L, L]`. */
+  allowed: Tensor;
+  /** Valid positions up to here, less one: int64 `[B, L]`. Padding repeats the position before it; −1 before the first valid one. */
+  positions: Tensor;
+}
+
+/**
+ * The prefix attends to itself in both directions, the suffix to the prefix and to itself causally; nothing attends to padding, and
+ * padding to nothing.
+ *
+ * @param prefix valid positions, bool `[B, P]`
+ * @param suffix valid positions, bool `[B, T]`; null: no suffix
+ */
+export function sequenceMasks(prefix: Tensor, suffix: Tensor | null): SequenceMasks {
+  const valid = suffix === null ? prefix : cat([prefix, suffix], 1);
+  const length = valid.size(1);
+  const device = valid.device;
+  const causal = ones([length, length], { dtype: 'bool', device }).tril();
+  const pattern = causal.logicalOr(arange(0, length, 1, { device }).lt(prefix.size(1)));
+  return {
+    valid,
+    allowed: valid.unsqueeze(1).logicalAnd(valid.unsqueeze(2)).logicalAnd(pattern),
+    positions: valid.cumsum(1).sub(1),
+  };
+}
+
+/** What `actionTokenLoss` found. */
+export interface TokenLoss {
+  /** Mean cross-entropy over the targets of the whole batch, nats; 0 where there are none. */
+  loss: Tensor;
+  /** Share of targets that are the most likely token, without a graph; 0 where there are none. */
+  accuracy: Tensor;
+  /** Number of targets. */
+  count: number;
+}
+
+/**
+ * Next-token loss: the state of action token i predicts token i + 1, where that one counts. The first action token is never a target.
+ *
+ * The head, and with it most of the memory, is spent on positions with a target only; the result is that of LeRobot's mask.
+ */
+export function actionTokenLoss(model: Pi0FastModel, encoded: Encoded, actions: Tokens): TokenLoss {
+  const count = actions.ids.size(1) - 1;
+  const hidden = encoded.states.at(-1)!.narrow(1, encoded.prefixLength, count);
+  const counted = actions.mask.narrow(1, 1, count).reshape([-1]).nonzero().squeeze(1);
+  const rows = hidden.reshape([-1, hidden.size(-1)]).indexSelect(0, counted);
+  const targets = actions.ids.narrow(1, 1, count).reshape([-1]).indexSelect(0, counted);
+  const logits = model.logits(model.normalise(rows));
+  const number = Math.max(1, counted.numel);
+  const loss = nn.functional.crossEntropy(logits, targets, { reduction: 'sum' }).div(number);
+  const accuracy = logits.detach().argmax(-1).eq(targets).sum().to('float32').div(number);
+  return { loss, accuracy, count: counted.numel };
 }

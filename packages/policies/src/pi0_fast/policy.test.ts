@@ -15,8 +15,7 @@ import {
 import { afterAll, describe, expect, test } from 'vitest';
 import { thrown } from '../../../datasets/test/thrown.js';
 import { CAMERAS, smallBatch, smallConfig, smallFast } from '../../test/pi0-fast-small.js';
-import { makePolicy } from '../factory.js';
-import { loadPolicy } from '../pretrained.js';
+import { loadPolicy, makePolicy } from '../pretrained.js';
 import { decodeTokens } from './decoding.js';
 import { type ActionDetokenizer, Pi0FastPolicy } from './policy.js';
 

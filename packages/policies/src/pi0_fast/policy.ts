@@ -1,16 +1,13 @@
 import { CraftError, cat, full, noGrad, ones, type optim, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { ActionQueue } from '../action-queue.js';
-import type { HiddenStates } from '../hidden-states.js';
-import { findFeature, Policy, type PolicyOutput } from '../policy.js';
+import { findFeature, type HiddenStates, Policy, type PolicyOutput } from '../policy.js';
 import type { TensorBatch } from '../processors/step.js';
-import type { ActionTokens } from '../tokenizers/action-tokens.js';
+import { cameraImages } from '../vlm/camera-images.js';
+import { type Pi0FastSizes, VARIANT_SIZES } from '../vlm/paligemma.js';
+import { type ActionTokens, loadActionTokens, loadTextTokenizer } from './action-tokens.js';
 import type { Pi0FastConfig } from './configuration.js';
 import { decodeTokens } from './decoding.js';
-import { cameraImages } from './images.js';
-import { actionTokenLoss } from './loss.js';
-import { Pi0FastModel, type Prefix, type Tokens } from './model.js';
-import { type Pi0FastSizes, VARIANT_SIZES } from './sizes.js';
-import { loadActionTokens, loadTextTokenizer } from './tokenizers.js';
+import { actionTokenLoss, Pi0FastModel, type Prefix, type Tokens } from './model.js';
 
 const LANGUAGE = ['observation.language.tokens', 'observation.language.attention_mask'] as const;
 const ACTION = ['action.tokens', 'action.token_mask'] as const;

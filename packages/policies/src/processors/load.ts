@@ -2,14 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
-import type { PolicyFeatures } from '../config/features.js';
+import type { PolicyFeatures } from '../config/policy-fields.js';
+import { makeProcessors } from '../policy-processors.js';
 import type { PolicyConfig } from '../registry.js';
-import { makeProcessors } from './factory.js';
-import { legacyStats } from './legacy.js';
 import { NormalizerStep } from './normalizer.js';
 import { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
 import { RelativeActionsStep } from './relative-actions.js';
-import { loadStatTensors } from './stats.js';
+import { legacyStats, loadStatTensors } from './stats.js';
 import { buildStep, type ProcessorOverrides } from './step-registry.js';
 
 export const PREPROCESSOR_FILE = 'policy_preprocessor.json';

@@ -2,7 +2,7 @@ import { CraftError, memory, rand, randn, scope, type Tensor, tensor } from '@cr
 import { describe, expect, test } from 'vitest';
 import type { DatasetStats } from '../../../datasets/src/dataset/stats.js';
 import { evenStats } from '../../../datasets/test/stats.js';
-import type { NormalizationMode, PolicyFeatures } from '../config/features.js';
+import type { NormalizationMode, PolicyFeatures } from '../config/policy-fields.js';
 import { NormalizerStep, UnnormalizerStep } from './normalizer.js';
 import { statTensors } from './stats.js';
 

@@ -6,13 +6,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DatasetStats } from '../../../datasets/src/dataset/stats.js';
 import { thrown as error } from '../../../datasets/test/thrown.js';
 import { actConfigSchema } from '../act/configuration.js';
-import { DeviceStep } from './device.js';
-import { makeProcessors } from './factory.js';
+import { makeProcessors } from '../policy-processors.js';
+import { DeviceStep, RenameStep, ToBatchStep } from './basic-steps.js';
 import { loadPipeline, loadProcessors } from './load.js';
-import { RenameStep } from './rename.js';
-import { saveProcessors } from './save.js';
+import { saveProcessors } from './pipeline.js';
 import { statTensors } from './stats.js';
-import { ToBatchStep } from './to-batch.js';
 
 const config = actConfigSchema.parse({
   type: 'act',

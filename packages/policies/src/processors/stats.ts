@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import type { DatasetStats } from '@craft-ft/datasets';
 import { CraftError, noGrad, safetensors, type Tensor, tensor } from '@craft-ft/torch';
+import type { PolicyConfig } from '../registry.js';
 
 /** Statistics of features by `<feature>.<statistic>`, float32, as LeRobot's state files hold them. */
 export type StatTensors = ReadonlyMap<string, Tensor>;
@@ -73,4 +75,67 @@ export function requireStat(
     );
   }
   return values;
+}
+
+const LEGACY = /^(normalize_inputs|normalize_targets|unnormalize_outputs|unnormalize_inputs)\./;
+
+/** Whether a tensor of a `model.safetensors` is a statistic, as LeRobot stored them there before 0.4. */
+export function isLegacyStat(name: string): boolean {
+  return LEGACY.test(name);
+}
+
+/**
+ * Statistics inside a `model.safetensors` of LeRobot before 0.4, where `observation.state` is called
+ * `normalize_inputs.buffer_observation_state`.
+ *
+ * @returns null where the file is absent or holds none
+ * @throws CraftError `NORMALIZER_STATS_INVALID` for statistics of several datasets in one file, which need a choice
+ */
+export function legacyStats(
+  path: string,
+  config: Pick<PolicyConfig, 'input_features' | 'output_features'>,
+): StatTensors | null {
+  if (!existsSync(path)) return null;
+  using file = safetensors.open(path);
+  const names = file.names.filter(isLegacyStat);
+  if (names.length === 0) return null;
+  const other = names.find((name) => !name.split('.')[1]!.startsWith('buffer_'));
+  if (other !== undefined) {
+    const message = `${path}: "${other}" belongs to one of several datasets; save the policy with statistics of one first`;
+    throw new CraftError('NORMALIZER_STATS_INVALID', message);
+  }
+  const found = new Map<string, Tensor>();
+  for (const feature of Object.keys({ ...config.input_features, ...config.output_features })) {
+    const buffer = `buffer_${feature.replaceAll('.', '_')}`;
+    for (const name of names) {
+      const [, owner, statistic] = name.split('.');
+      const key = `${feature}.${statistic}`;
+      if (owner === buffer && !found.has(key)) found.set(key, file.get(name));
+    }
+  }
+  return ownStats(found);
+}
+
+/** Mean and standard deviation of ImageNet's training images, red, green, blue, in [0, 1]. */
+export const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
+export const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
+
+/**
+ * ImageNet's statistics for cameras, `[3, 1, 1]`, to lay over a dataset's own (`dataset.use_imagenet_stats`). Only mean and std, as
+ * in LeRobot's `datasets/factory.py`; other statistics stay the dataset's. They belong to no scope.
+ *
+ * @example
+ * ```ts
+ * const stats = new Map([...statTensors(dataset.stats), ...imagenetStats(['observation.images.top'])]);
+ * ```
+ */
+export function imagenetStats(cameras: readonly string[]): StatTensors {
+  const perChannel = (values: readonly number[]) =>
+    tensor(Float32Array.from(values), { shape: [3, 1, 1] }).keep();
+  return new Map(
+    cameras.flatMap((camera) => [
+      [`${camera}.mean`, perChannel(IMAGENET_MEAN)] as const,
+      [`${camera}.std`, perChannel(IMAGENET_STD)] as const,
+    ]),
+  );
 }

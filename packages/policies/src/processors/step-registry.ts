@@ -1,19 +1,16 @@
 import type { PlainObject } from '@craft-ft/datasets/json';
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
-import { featureTypeSchema, normalizationModeSchema, type PolicyFeatures } from '../config/features.js';
+import { TaskEmbeddingStep } from '../act/processors.js';
+import { featureTypeSchema, normalizationModeSchema, type PolicyFeatures } from '../config/policy-fields.js';
 import type { Pi0FastConfig } from '../pi0_fast/configuration.js';
+import { PromptStep, TokenizeActionsStep } from '../pi0_fast/processors.js';
 import type { PolicyConfig } from '../registry.js';
-import { DeviceStep } from './device.js';
+import { DeviceStep, RenameStep, ToBatchStep } from './basic-steps.js';
 import { type NormalizerOptions, NormalizerStep, UnnormalizerStep } from './normalizer.js';
-import { PromptStep, type WarningOptions } from './prompt.js';
 import { AbsoluteActionsStep, RelativeActionsStep } from './relative-actions.js';
-import { RenameStep } from './rename.js';
 import type { StatTensors } from './stats.js';
-import type { ProcessorStep } from './step.js';
-import { TaskEmbeddingStep } from './task-embedding.js';
-import { ToBatchStep } from './to-batch.js';
-import { TokenizeActionsStep } from './tokenize-actions.js';
+import type { ProcessorStep, WarningOptions } from './step.js';
 import { TokenizeTextStep } from './tokenize-text.js';
 
 /** What may be changed while a saved pipeline is loaded, as LeRobot's processor overrides. */

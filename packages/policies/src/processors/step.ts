@@ -1,5 +1,6 @@
 import type { PlainObject } from '@craft-ft/datasets/json';
 import type { Tensor } from '@craft-ft/torch';
+import { CraftError } from '@craft-ft/torch/errors';
 
 /** Tensors by key: what a policy and its processors work on. */
 export type TensorBatch = Record<string, Tensor>;
@@ -23,4 +24,28 @@ export interface ProcessorStep {
   state(): ReadonlyMap<string, Tensor> | null;
   /** Copies files that the step needs into a checkpoint's folder, where it has some. */
   saveAssets?(dir: string): void;
+}
+
+/** Options of steps that have something to say. */
+export interface WarningOptions {
+  /** Receives one-line warnings. Default: `console.warn`. */
+  onWarning?: (message: string) => void;
+}
+
+/**
+ * A text for each of `rows` samples; a single one serves all.
+ *
+ * @throws CraftError `PROCESSOR_TASK`
+ */
+export function textsOf(texts: Texts, key: string, rows: number): readonly string[] {
+  const found = texts[key];
+  if (found === undefined) {
+    throw new CraftError(
+      'PROCESSOR_TASK',
+      `the batch has no instruction "${key}", which the policy needs; pass { ${key}: ['…'] } to preprocess`,
+    );
+  }
+  if (found.length === rows) return found;
+  if (found.length === 1) return Array<string>(rows).fill(found[0]!);
+  throw new CraftError('PROCESSOR_TASK', `${found.length} instructions "${key}" for ${rows} samples`);
 }

@@ -1,9 +1,8 @@
 import type { PlainObject } from '@craft-ft/datasets/json';
 import { tensor } from '@craft-ft/torch';
 import { TextTokenizer } from '../tokenizers/text-tokenizer.js';
-import type { WarningOptions } from './prompt.js';
-import { textsOf } from './prompt.js';
 import type { ProcessorStep, TensorBatch, Texts } from './step.js';
+import { textsOf, type WarningOptions } from './step.js';
 
 /** Keys of the tokens of a prompt, and of their mask. */
 export const LANGUAGE_TOKENS = 'observation.language.tokens';

@@ -3,7 +3,7 @@ import { isPlainObject, type PlainObject } from '@craft-ft/datasets/json';
 import { CraftError } from '@craft-ft/torch/errors';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { readTokenizerJson } from './locate.js';
-import type { TextBackend } from './text-backend.js';
+import type { TextBackend } from './text-tokenizer.js';
 
 /** Names that tokenisers give these tokens where `tokenizer_config.json` does not say. */
 const USUAL = {

@@ -1,4 +1,4 @@
-import { loadActionTokens } from '../pi0_fast/tokenizers.js';
+import { loadActionTokens } from '../pi0_fast/action-tokens.js';
 import type { PolicyConfig } from '../registry.js';
 import { fetchTokenizer } from './locate.js';
 

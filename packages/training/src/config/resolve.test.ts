@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { PlainObject } from '../../../datasets/src/json.js';
-import { ConfigError, formatProblem } from '../../../policies/src/config/problem.js';
+import { ConfigError, formatProblem } from '../../../policies/src/config/check.js';
 import { resolveTrainConfig, trainConfigSpec } from './resolve.js';
 
 const minimal = { dataset: { repo_id: 'me/data' }, policy: { type: 'act' } };

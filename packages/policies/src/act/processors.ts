@@ -1,0 +1,75 @@
+import type { PlainObject } from '@craft-ft/datasets/json';
+import { tensor } from '@craft-ft/torch';
+import type { ProcessorStep, TensorBatch, Texts } from '../processors/step.js';
+import { textsOf } from '../processors/step.js';
+
+/** Key of the embedded instructions. */
+export const TASK_EMBEDDING = 'observation.task_embedding';
+
+/**
+ * A fixed embedding of an instruction, of length √dim: half of it the words, half the sentence as a whole, each hashed to a random
+ * vector. Instructions that share words are near each other, no two are alike, and one that was never seen needs no new entry
+ * anywhere. Case and punctuation do not count.
+ *
+ * @example
+ * ```ts
+ * embedTask('Put the cube in the red bin', 64).length; // 64
+ * ```
+ */
+export function embedTask(task: string, dim: number): Float32Array {
+  const words = task.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+  const sum = new Float64Array(dim);
+  for (const word of words) addHashed(sum, word, 1 / Math.sqrt(words.length));
+  addHashed(sum, words.join(' '), 1);
+  const length = Math.hypot(...sum);
+  return Float32Array.from(sum, (value) => (value / length) * Math.sqrt(dim));
+}
+
+// A vector of ±1 that the text decides: FNV-1a seeds a xorshift generator.
+function addHashed(sum: Float64Array, text: string, weight: number): void {
+  let state = 0x811c9dc5;
+  for (const byte of Buffer.from(text)) state = Math.imul(state ^ byte, 0x01000193);
+  state = state === 0 ? 1 : state;
+  for (let i = 0; i < sum.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    sum[i]! += state < 0 ? -weight : weight;
+  }
+}
+
+/** Adds `observation.task_embedding` (float32, `[B, dim]`), the embedded instructions. An extension: LeRobot has no such step. */
+export class TaskEmbeddingStep implements ProcessorStep {
+  readonly registryName = 'craft_task_embedding_processor';
+  readonly #known = new Map<string, Float32Array>();
+
+  constructor(private readonly dim: number) {}
+
+  /** @throws CraftError `PROCESSOR_TASK` without instructions or with too few */
+  process(batch: TensorBatch, texts: Texts): TensorBatch {
+    const rows =
+      Object.values(batch)
+        .find(({ ndim }) => ndim > 0)
+        ?.size(0) ?? 1;
+    const values = new Float32Array(rows * this.dim);
+    textsOf(texts, 'task', rows).forEach((task, row) => {
+      values.set(this.#embed(task), row * this.dim);
+    });
+    return { ...batch, [TASK_EMBEDDING]: tensor(values, { shape: [rows, this.dim] }) };
+  }
+
+  // There are few instructions, and they come again in every batch.
+  #embed(task: string): Float32Array {
+    const found = this.#known.get(task) ?? embedTask(task, this.dim);
+    this.#known.set(task, found);
+    return found;
+  }
+
+  config(): PlainObject {
+    return { dim: this.dim };
+  }
+
+  state(): null {
+    return null;
+  }
+}
