@@ -9,7 +9,7 @@ import ts from 'typescript';
 /** From the bottom up: a package imports those of earlier rows only. */
 const LAYERS = [['torch'], ['datasets'], ['policies'], ['training'], ['craft', 'world'], ['cli']];
 /** A file of each ring that is still to be opened. This list only shrinks. */
-const KNOWN = ['cli/commands', 'policies/tokenizers', 'torch/tensor.ts', 'world/workers', 'craft/retention'];
+const KNOWN = ['cli/commands', 'torch/tensor.ts', 'world/workers', 'craft/retention'];
 
 const packages = resolve(process.argv[2] ?? join(import.meta.dirname, '..'), 'packages');
 const layer = (module) => LAYERS.findIndex((row) => row.includes(module.replace('@craft-ft/', '')));

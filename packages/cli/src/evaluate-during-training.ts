@@ -1,4 +1,3 @@
-import { Pi0FastPolicy } from '@craft-ft/policies';
 import { SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/training';
 import { commaList } from './comma-list.js';
 import type { EvaluationConfig } from './evaluation-config.js';
@@ -25,7 +24,7 @@ export async function evaluateDuringTraining(
   } finally {
     environment.dispose();
   }
-  if (policy instanceof Pi0FastPolicy) processors.follow(policy);
+  processors.follow(policy);
   return {
     freq,
     evaluate: async (_step, signal) => {

@@ -9,7 +9,7 @@ import type { Output } from './command.js';
  * @param wanted where it runs; null: as its configuration says
  */
 export async function loadActor(path: string, wanted: string | null, output: Output): Promise<Actor> {
-  const { fetchPolicyTokenizers, loadPolicy, loadProcessors, Pi0FastPolicy, resolveDevice } = await import(
+  const { fetchPolicyTokenizers, loadPolicy, loadProcessors, resolveDevice } = await import(
     '@craft-ft/policies'
   );
   const { dir, config } = readPolicyConfig(path);
@@ -17,6 +17,6 @@ export async function loadActor(path: string, wanted: string | null, output: Out
   await fetchPolicyTokenizers(config, (line) => output.err(`craft: warning: ${line}\n`));
   const policy = loadPolicy(dir, config).to({ device });
   const processors = loadProcessors(dir, config, { device });
-  if (policy instanceof Pi0FastPolicy) processors.follow(policy);
+  processors.follow(policy);
   return { policy: policy.eval(), processors };
 }

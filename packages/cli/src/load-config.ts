@@ -7,7 +7,7 @@ import {
   type PlainObject,
   readJsonObject,
 } from '@craft-ft/datasets/json';
-import { ConfigError, type Problem, withOwnTokenizer } from '@craft-ft/policies/config';
+import { ConfigError, type Problem, withOwnFiles } from '@craft-ft/policies/config';
 import { CraftError, recoverFolders } from '@craft-ft/torch';
 import { resolveTrainConfig } from '@craft-ft/training/config';
 import { parse } from 'yaml';
@@ -113,7 +113,7 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   const tree = /\.ya?ml$/i.test(file) ? readYamlObject(file) : readJsonObject(file);
   const folder = dirname(realpathSync(file));
   const inCheckpoint = basename(folder) === 'pretrained_model' && basename(file) === 'train_config.json';
-  if (inCheckpoint && isPlainObject(tree.policy)) tree.policy = withOwnTokenizer(tree.policy, folder);
+  if (inCheckpoint && isPlainObject(tree.policy)) tree.policy = withOwnFiles(tree.policy, folder);
   renameEvaluationFields(tree);
   const evaluationFile = join(folder, EVALUATION_CONFIG_FILE);
   if (inCheckpoint && existsSync(evaluationFile)) Object.assign(tree, readJsonObject(evaluationFile));
@@ -145,7 +145,7 @@ function loadPolicy(tree: PlainObject, flag: string | null): void {
   const path = flag ?? (typeof inFile === 'string' ? inFile : null);
   if (path === null) return;
   const dir = findPolicyDir(path);
-  const policy = withOwnTokenizer(readJsonObject(join(dir, 'config.json')), dir);
+  const policy = withOwnFiles(readJsonObject(join(dir, 'config.json')), dir);
   // Where the old policy was published says nothing about this run; `last` is somewhere else tomorrow.
   const fresh = { push_to_hub: false, pretrained_path: realpathSync(dir) };
   tree.policy = { ...policy, ...fresh, ...(flag === null ? beside : {}) };

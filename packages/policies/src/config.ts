@@ -1,6 +1,6 @@
 /**
  * @packageDocumentation
- * Configuration schemas only: importing this loads no libtorch, so that help and mistakes on a command line answer at once.
+ * Configuration and the registry, without datasets and the Hub: help and mistakes on a command line are answered at once.
  */
 export * from './act/configuration.js';
 export * from './config/check.js';

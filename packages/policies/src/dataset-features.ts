@@ -95,3 +95,14 @@ function mismatch(key: string, { type, shape }: PolicyFeature, sources: FeatureS
 function isEmpty(features: PolicyFeatures): boolean {
   return Object.keys(features).length === 0;
 }
+
+/** With the names of the action's dimensions where the configuration has a field for them that is empty; see `relativeMask`. */
+export function withActionNames<C extends PolicyConfig>(config: C, sources: FeatureSources): C {
+  if (!('action_feature_names' in config) || config.action_feature_names !== null) return config;
+  const names = sources.action?.names;
+  // Some datasets have {"motors": [...]}.
+  const list =
+    typeof names === 'object' && names !== null && !Array.isArray(names) ? Object.values(names)[0] : names;
+  if (!Array.isArray(list) || !list.every((name) => typeof name === 'string')) return config;
+  return { ...config, action_feature_names: list };
+}

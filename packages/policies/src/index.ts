@@ -9,7 +9,12 @@ export type {
   PolicyFeature,
   PolicyFeatures,
 } from './config/policy-fields.js';
-export { datasetPolicyFeatures, type FeatureSources, withDatasetFeatures } from './dataset-features.js';
+export {
+  datasetPolicyFeatures,
+  type FeatureSources,
+  withActionNames,
+  withDatasetFeatures,
+} from './dataset-features.js';
 export { type McqQuestion, readMcqQuestions } from './evaluation/mcq-questions.js';
 export {
   compareAnswers,
@@ -37,15 +42,14 @@ export { FastTokenizer } from './pi0_fast/fast/tokenizer.js';
 export { type CompressionStats, compressionStats, unencodable } from './pi0_fast/fast/training.js';
 export { Pi0FastPolicy } from './pi0_fast/policy.js';
 export { type HiddenStates, inEvaluationMode, type LossPart, Policy, type PolicyOutput } from './policy.js';
-export { makeProcessors, resolveDevice } from './policy-processors.js';
+export { loadProcessors, makeProcessors, resolveDevice } from './policy-processors.js';
 export { loadPolicy, type MakePolicyOptions, makePolicy, savePolicy } from './pretrained.js';
-export { loadProcessors } from './processors/load.js';
 export { MODE_STATS } from './processors/normalizer.js';
 export { PolicyProcessors, ProcessorPipeline } from './processors/pipeline.js';
-export { relativeMask } from './processors/relative-actions.js';
+export { type RelativeActions, relativeMask } from './processors/relative-actions.js';
 export { imagenetStats, type StatTensors, statTensors } from './processors/stats.js';
 export type { ProcessorStep, TensorBatch, Texts } from './processors/step.js';
+export type { DeltaIndices, PolicyRegistration } from './registration.js';
 export * from './registry.js';
 export { fetchTokenizer, tokenizerFolder } from './tokenizers/locate.js';
-export { fetchPolicyTokenizers } from './tokenizers/policy-tokenizers.js';
 export { TextTokenizer } from './tokenizers/text-tokenizer.js';

@@ -32,6 +32,8 @@ export interface LossPart {
 export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.Module {
   /** The configuration with its features filled in; what `config.json` holds. */
   readonly config: C;
+  /** Called by policies before they predict a chunk of actions; see `PolicyProcessors.follow`. */
+  onPrediction: (() => void) | null = null;
 
   constructor(config: C) {
     super();
@@ -157,4 +159,24 @@ export function inEvaluationMode<T>(module: nn.Module, body: () => T): T {
   } finally {
     for (const [each, training] of before) each.training = training;
   }
+}
+
+/** The language model inside a policy. */
+export interface LanguageModel {
+  /** Its tokeniser, as `TextTokenizer` loads it. */
+  readonly tokenizerName: string;
+  /** [height, width] that images must have. */
+  readonly imageSize: readonly [number, number];
+  /**
+   * ln p of every suffix given the images and the prefix, summed over its tokens. The caller sets the evaluation mode.
+   *
+   * @param images `[3, height, width]` in [-1, 1]; may be none
+   * @param prefix token ids
+   * @param suffixes token ids, at least one each
+   */
+  suffixLogProbs(
+    images: readonly Tensor[],
+    prefix: readonly number[],
+    suffixes: readonly (readonly number[])[],
+  ): number[];
 }

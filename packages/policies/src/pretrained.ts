@@ -2,32 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isPlainObject, readJsonObject } from '@craft-ft/datasets/json';
 import { atomicWriteFile, nn, safetensors } from '@craft-ft/torch';
-import type { ActConfig } from './act/configuration.js';
-import { ActPolicy } from './act/policy.js';
-import { findBackboneWeights, forgetBackboneFile, loadBackboneWeights } from './act/resnet.js';
-import { checkpointNames, checkpointVariant } from './checkpoint-names.js';
 import { type FeatureSources, withDatasetFeatures } from './dataset-features.js';
 import { attachedLora } from './lora/attach.js';
 import { baseFolder, holdsAdapters, loadAdapters, saveAdapters } from './lora/files.js';
-import { Pi0FastPolicy } from './pi0_fast/policy.js';
 import type { Policy } from './policy.js';
 import { type PolicyProcessors, saveProcessors } from './processors/pipeline.js';
 import { isLegacyStat } from './processors/stats.js';
-import { type PolicyConfig, type PolicyType, portablePolicyConfig } from './registry.js';
-
-type Maker<C> = (config: C, pretrained: boolean) => Policy;
-
-const MAKERS: { [T in PolicyType]: Maker<Extract<PolicyConfig, { type: T }>> } = {
-  act: makeAct,
-  pi0_fast: (config) => new Pi0FastPolicy(config),
-};
-
-function makeAct(config: ActConfig, pretrained: boolean): Policy {
-  const backbone = pretrained ? null : findBackboneWeights(config);
-  const policy = new ActPolicy(forgetBackboneFile(config));
-  if (backbone !== null) loadBackboneWeights(policy.model.backbone!, backbone);
-  return policy;
-}
+import { type PolicyConfig, portablePolicyConfig, registrationOf } from './registry.js';
 
 export interface MakePolicyOptions {
   /** Features of the dataset, by policy key; fill in what the configuration leaves empty. */
@@ -52,8 +33,7 @@ export interface MakePolicyOptions {
  */
 export function makePolicy(config: PolicyConfig, options: MakePolicyOptions = {}): Policy {
   const filled = options.features === undefined ? config : withDatasetFeatures(config, options.features);
-  const make = MAKERS[filled.type] as Maker<PolicyConfig>;
-  return make(filled, options.pretrained === true);
+  return registrationOf(filled).make(filled, options.pretrained === true);
 }
 
 /**
@@ -90,10 +70,11 @@ export function loadPolicy(dir: string, config: PolicyConfig): Policy {
 }
 
 function loadWeights(policy: Policy, dir: string): void {
+  const { checkpointNames } = registrationOf(policy.config);
   using file = safetensors.openCheckpoint(dir);
   nn.loadCheckpoint(policy, file, {
     // Checkpoints from before LeRobot 0.4 carry their statistics among the weights; the processors have read them already.
-    rename: (name) => (isLegacyStat(name) ? [] : checkpointNames(policy.config.type, name)),
+    rename: (name) => (isLegacyStat(name) ? [] : (checkpointNames?.(name) ?? [name])),
     hint: () => otherVariant(file, dir, policy.config),
   });
 }
@@ -115,8 +96,9 @@ function otherVariant(file: safetensors.TensorSource, dir: string, config: Polic
   if (differences.length > 0) {
     return `; the checkpoint is of another variant, its config.json has ${differences.slice(0, 3).join(', ')}`;
   }
-  const variant = checkpointVariant(config.type, file);
-  const asked = config.type === 'pi0_fast' ? `paligemma_variant=${config.paligemma_variant}` : variant;
+  const { variant: variants } = registrationOf(config);
+  const variant = variants?.ofWeights(file) ?? null;
+  const asked = variants?.of(config);
   return variant === null || variant === asked
     ? ''
     : `; the weights are those of ${variant}, not of ${asked}`;

@@ -1,71 +1,47 @@
+import type { PlainObject } from '@craft-ft/datasets/json';
 import { z } from 'zod';
-import {
-  actConfigSchema,
-  actDeltaIndices,
-  actOptimizerPreset,
-  actSchedulerPreset,
-  validateAct,
-} from './act/configuration.js';
+import { act } from './act/index.js';
 import { ConfigError, checkConfig, type Problem } from './config/check.js';
 import type { OptimizerConfig, SchedulerConfig } from './config/optim.js';
-import {
-  pi0FastConfigSchema,
-  pi0FastDeltaIndices,
-  pi0FastOptimizerPreset,
-  pi0FastSchedulerPreset,
-  validatePi0Fast,
-} from './pi0_fast/configuration.js';
+import { pi0Fast } from './pi0_fast/index.js';
+import type { RelativeActions } from './processors/relative-actions.js';
+import type { DeltaIndices, PolicyRegistration } from './registration.js';
 
-/** Configuration of any policy, told apart by `type`. A new policy is added here and in `POLICIES`, nowhere else. */
-export const policyConfigSchema = z.discriminatedUnion('type', [actConfigSchema, pi0FastConfigSchema]);
-export type PolicyConfig = z.infer<typeof policyConfigSchema>;
+/** Every policy there is. A new one is a folder and a line here. */
+export const POLICIES = [act, pi0Fast] as const;
+
+type SchemasOf<T extends readonly { schema: unknown }[]> = { -readonly [I in keyof T]: T[I]['schema'] };
+
+/** Configuration of any policy, told apart by `type`. */
+export const policyConfigSchema = z.discriminatedUnion(
+  'type',
+  POLICIES.map(({ schema }) => schema) as unknown as SchemasOf<typeof POLICIES>,
+);
+export type PolicyConfig = z.infer<(typeof POLICIES)[number]['schema']>;
 export type PolicyType = PolicyConfig['type'];
+type AnyRegistration = PolicyRegistration<z.ZodType<PolicyConfig>>;
 
-/** Offsets in frames, relative to the sampled frame, that a policy needs of each kind of key; null: the frame itself. */
-export interface DeltaIndices {
-  observation: number[] | null;
-  action: number[] | null;
-  reward: number[] | null;
-}
-
-interface PolicyEntry<C> {
-  validate(config: C): Problem[];
-  optimizerPreset(config: C): OptimizerConfig;
-  schedulerPreset(config: C): SchedulerConfig | null;
-  deltaIndices(config: C): DeltaIndices;
-  /** Fields that LeRobot, or some version of it, does not have, with the value under which a policy is LeRobot's. */
-  extensions: Partial<C>;
-}
-
-const POLICIES: { [T in PolicyType]: PolicyEntry<Extract<PolicyConfig, { type: T }>> } = {
-  act: {
-    validate: validateAct,
-    optimizerPreset: actOptimizerPreset,
-    schedulerPreset: actSchedulerPreset,
-    deltaIndices: actDeltaIndices,
-    extensions: { task_embedding_dim: 0 },
-  },
-  pi0_fast: {
-    validate: validatePi0Fast,
-    optimizerPreset: pi0FastOptimizerPreset,
-    schedulerPreset: pi0FastSchedulerPreset,
-    deltaIndices: pi0FastDeltaIndices,
-    // Newer versions have dropped it; in those before, true is the default.
-    extensions: { validate_action_token_prefix: true },
-  },
-};
-
-// An entry takes its own type's configuration only, which is the one that its key was taken from.
-function entryOf(config: PolicyConfig): PolicyEntry<PolicyConfig> {
-  return POLICIES[config.type] as PolicyEntry<PolicyConfig>;
-}
+const BY_TYPE = new Map<string, AnyRegistration>(
+  // A registration is only ever given configurations of its own schema.
+  POLICIES.map((one) => [one.schema.shape.type.value, one as unknown as AnyRegistration]),
+);
 
 /** The types that `--policy.type` accepts. */
-export const POLICY_TYPES = Object.keys(POLICIES) as PolicyType[];
+export const POLICY_TYPES = [...BY_TYPE.keys()] as PolicyType[];
+
+/** The registration of a policy; undefined for a type that there is not. */
+export function findRegistration(type: string): AnyRegistration | undefined {
+  return BY_TYPE.get(type);
+}
+
+/** The registration of a configuration's policy. */
+export function registrationOf({ type }: { type: PolicyType }): AnyRegistration {
+  return BY_TYPE.get(type)!;
+}
 
 /** Rules between the fields of a policy's configuration. */
 export function validatePolicy(config: PolicyConfig): Problem[] {
-  return entryOf(config).validate(config);
+  return registrationOf(config).validate(config);
 }
 
 /** The optimiser and learning-rate schedule that belong to a policy. */
@@ -73,20 +49,66 @@ export function policyPresets(config: PolicyConfig): {
   optimizer: OptimizerConfig;
   scheduler: SchedulerConfig | null;
 } {
-  const entry = entryOf(config);
-  return { optimizer: entry.optimizerPreset(config), scheduler: entry.schedulerPreset(config) };
+  const registration = registrationOf(config);
+  return {
+    optimizer: registration.optimizerPreset(config),
+    scheduler: registration.schedulerPreset(config),
+  };
 }
 
 /** The frames that a sample for this policy is made of. */
 export function policyDeltaIndices(config: PolicyConfig): DeltaIndices {
-  return entryOf(config).deltaIndices(config);
+  return registrationOf(config).deltaIndices(config);
+}
+
+/** Which actions are relative to the state, and so need statistics of their own; null: none. */
+export function policyRelativeActions(config: PolicyConfig): RelativeActions | null {
+  return registrationOf(config).relativeActions?.(config) ?? null;
+}
+
+/** Whether a policy has a language model that questions can be put to. */
+export function hasLanguageModel(type: PolicyType): boolean {
+  return findRegistration(type)?.languageModel !== undefined;
+}
+
+/**
+ * Downloads the weights that a new policy starts from, where its configuration names a repository of the Hub (such as
+ * timm/resnet18.tv_in1k), and names the file instead. Any other configuration comes back as it is.
+ *
+ * @throws CraftError as `downloadPolicy`
+ */
+export async function fetchBackbone(config: PolicyConfig): Promise<PolicyConfig> {
+  return (await registrationOf(config).fetchBackbone?.(config)) ?? config;
+}
+
+/**
+ * Brings the tokenisers that a policy names to this machine and tries them, so that mistakes show before gigabytes of weights are read;
+ * call it before the policy and its processors are made. Nothing happens for policies without language.
+ *
+ * @throws CraftError as `fetchTokenizer`; `TOKENIZER_…` where they do not fit together, or the model
+ */
+export async function fetchPolicyTokenizers(
+  config: PolicyConfig,
+  onWarning: (message: string) => void = console.warn,
+): Promise<void> {
+  await registrationOf(config).fetchTokenizers?.(config, onWarning);
+}
+
+/**
+ * A policy's fields with the files that lie in its checkpoint, where those that they name are not here: the checkpoint may have come
+ * from another machine.
+ *
+ * @param dir the checkpoint's folder
+ */
+export function withOwnFiles(fields: PlainObject, dir: string): PlainObject {
+  return findRegistration(String(fields.type))?.findOwnFiles?.(fields, dir) ?? fields;
 }
 
 /**
  * A policy's configuration as files hold it: without the fields that LeRobot would refuse, unless the policy uses them.
  */
 export function portablePolicyConfig(config: PolicyConfig): Partial<PolicyConfig> {
-  const neutral = Object.entries(entryOf(config).extensions);
+  const neutral = Object.entries(registrationOf(config).extensions);
   const dropped = neutral.filter(([name, value]) => config[name as keyof PolicyConfig] === value);
   const names = new Set(dropped.map(([name]) => name));
   return Object.fromEntries(Object.entries(config).filter(([name]) => !names.has(name)));

@@ -3,9 +3,8 @@ import { nn, safetensors, stack, type Tensor } from '@craft-ft/torch';
 import { findGolden } from '../../torch/test/shared.js';
 import { pi0FastConfigSchema } from '../src/pi0_fast/configuration.js';
 import { Pi0FastPolicy } from '../src/pi0_fast/policy.js';
-import { renamePi0FastKey } from '../src/pi0_fast/rename-keys.js';
 import type { TensorBatch } from '../src/processors/step.js';
-import type { Pi0FastSizes } from '../src/vlm/paligemma.js';
+import { type PaligemmaSizes, paligemmaNames } from '../src/vlm/paligemma.js';
 import { type Values, values } from './act-golden.js';
 
 /** The folder of golden numbers, or null where it is absent. */
@@ -14,7 +13,7 @@ export const GOLDEN_PI0_FAST = findGolden('pi0_fast', 'tiny_a');
 export const CASES = ['case1_one_camera', 'case2_second_camera_missing', 'case3_mixed_camera_mask'] as const;
 
 /** tiny_a of golden/pi0_fast. */
-export const TINY_A: Pi0FastSizes = {
+export const TINY_A: PaligemmaSizes = {
   vision: { width: 32, depth: 2, mlpDim: 64, heads: 4, patch: 14 },
   text: { width: 48, depth: 3, mlpDim: 96, heads: 4, kvHeads: 1, headDim: 16, vocabSize: 320 },
 };
@@ -63,7 +62,7 @@ export function loadCase(name: string, changes: object = {}, weights = 'model'):
   }
   const policy = tinyPolicy(cameras.length, changes);
   using checkpoint = safetensors.openCheckpoint(`${GOLDEN_PI0_FAST}/${weights}.safetensors`);
-  nn.loadCheckpoint(policy, checkpoint, { rename: renamePi0FastKey });
+  nn.loadCheckpoint(policy, checkpoint, { rename: paligemmaNames });
   return { policy, batch, expected: inTheClear(file) };
 }
 

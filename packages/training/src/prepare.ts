@@ -1,17 +1,11 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import {
-  type DatasetStats,
-  downloadPolicy,
-  type FeatureRow,
-  featureTable,
-  LeRobotDatasetMetadata,
-  looksLikeRepoId,
-} from '@craft-ft/datasets';
+import { type DatasetStats, type FeatureRow, featureTable, LeRobotDatasetMetadata } from '@craft-ft/datasets';
 import { findPolicyDir } from '@craft-ft/datasets/json';
 import {
   attachedLora,
   attachLora,
+  fetchBackbone,
   fetchBase,
   fetchPolicyTokenizers,
   imagenetStats,
@@ -26,6 +20,7 @@ import {
   type StatTensors,
   savePolicy,
   statTensors,
+  withActionNames,
   withDatasetFeatures,
 } from '@craft-ft/policies';
 import type { PolicyConfig } from '@craft-ft/policies/config';
@@ -49,7 +44,7 @@ import {
   renamedFeatures,
 } from './open-data.js';
 import { Optimization } from './optimization.js';
-import { normalizationDrift, withActionNames } from './statistics.js';
+import { normalizationDrift } from './statistics.js';
 
 /** What a run learns from, once its data are open. */
 export interface DataSummary {
@@ -167,7 +162,8 @@ async function download(
 // What depends on the dataset and on downloads is filled in.
 async function completeConfig(given: TrainConfig, { source }: Start): Promise<TrainConfig> {
   const asked = given.peft === null ? given : { ...given, policy: { ...given.policy, use_peft: true } };
-  return { ...asked, policy: await withBackbone(await withFeatures(asked), source === null) };
+  const policy = await withFeatures(asked);
+  return { ...asked, policy: source === null ? await fetchBackbone(policy) : policy };
 }
 
 type Learner = Pick<TrainingRun, 'config' | 'policy' | 'processors' | 'optimization'>;
@@ -253,16 +249,6 @@ async function withFeatures(config: TrainConfig): Promise<PolicyConfig> {
     imageSize: config.dataset.image_size ?? undefined,
   });
   return withActionNames(policy, sources);
-}
-
-// Weights of an image backbone may be named as a repository of the Hub, such as timm/resnet18.tv_in1k.
-async function withBackbone(policy: PolicyConfig, isNew: boolean): Promise<PolicyConfig> {
-  if (policy.type !== 'act') return policy;
-  const weights = policy.pretrained_backbone_weights;
-  const wanted = isNew && cameraSizes(policy.input_features).size > 0;
-  if (!wanted || weights === null || existsSync(weights)) return policy;
-  if (weights.endsWith('.safetensors') || !looksLikeRepoId(weights)) return policy;
-  return { ...policy, pretrained_backbone_weights: join(await downloadPolicy(weights), 'model.safetensors') };
 }
 
 // What has to be downloaded: the policy's cameras, or those a new policy is to see.

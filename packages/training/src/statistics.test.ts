@@ -9,7 +9,7 @@ import { editJson, makeDataset, makeV21Dataset, valueAt } from '../../datasets/t
 import { makeProcessors } from '../../policies/src/policy-processors.js';
 import { statTensors } from '../../policies/src/processors/stats.js';
 import { type PolicyConfig, parsePolicyConfig } from '../../policies/src/registry.js';
-import { policyStats, withActionNames } from './statistics.js';
+import { policyStats } from './statistics.js';
 
 const policyOf = (changes: object = {}): PolicyConfig =>
   parsePolicyConfig(
@@ -91,12 +91,4 @@ test('relative actions: statistics of the chunks minus the state, excluded joint
   // Frames 0, 1, 2 with chunks of two: arm −(t + k) − t, gripper −(t + k) − 1/4.
   expect(stats.action).toMatchObject({ count: 5, min: [-4, -2.25] });
   expect(stats.action!.max.map((x) => x + 0)).toEqual([0, -0.25]);
-});
-
-test('names of the action from the dataset, as a list or in a group', () => {
-  const source = (names: unknown) => ({ action: { dtype: 'float32', shape: [2], names } });
-  const found = (names: unknown) => withActionNames(policyOf(), source(names));
-  expect(found(['a', 'b'])).toMatchObject({ action_feature_names: ['a', 'b'] });
-  expect(found({ motors: ['a', 'b'] })).toMatchObject({ action_feature_names: ['a', 'b'] });
-  expect(found(null)).toMatchObject({ action_feature_names: null });
 });

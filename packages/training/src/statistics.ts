@@ -6,8 +6,13 @@ import type {
   LeRobotDatasetMetadata,
 } from '@craft-ft/datasets';
 import { computeStats, readColumns } from '@craft-ft/datasets';
-import type { FeatureSources, ProcessorPipeline } from '@craft-ft/policies';
-import { MODE_STATS, relativeMask } from '@craft-ft/policies';
+import {
+  MODE_STATS,
+  type ProcessorPipeline,
+  policyRelativeActions,
+  type RelativeActions,
+  relativeMask,
+} from '@craft-ft/policies';
 import type { PolicyConfig, PolicyFeatures } from '@craft-ft/policies/config';
 
 /** A dataset, loaded or streamed. */
@@ -39,11 +44,12 @@ export async function policyStats(
 ): Promise<{ stats: DatasetStats; computed: string[] }> {
   const result = { ...stats };
   const computed: string[] = [];
+  const relative = policyRelativeActions(policy);
   for (const [key, { type }] of Object.entries({ ...policy.input_features, ...policy.output_features })) {
     const mode = policy.normalization_mapping[type] ?? 'IDENTITY';
     if (type === 'VISUAL' || mode === 'IDENTITY') continue;
-    if (key === 'action' && policy.type === 'pi0_fast' && policy.use_relative_actions) {
-      result[key] = await relativeStats(policy, datasets);
+    if (key === 'action' && relative !== null) {
+      result[key] = await relativeStats(relative, datasets);
       computed.push('action (relative to the state)');
       continue;
     }
@@ -56,17 +62,6 @@ export async function policyStats(
     computed.push(`${key} (${mode} needs ${MODE_STATS[mode].join(', ')})`);
   }
   return { stats: result, computed };
-}
-
-/** With the names of the action's dimensions, which tell joints that stay absolute; kept where the configuration has them. */
-export function withActionNames(policy: PolicyConfig, sources: FeatureSources): PolicyConfig {
-  if (policy.type !== 'pi0_fast' || policy.action_feature_names !== null) return policy;
-  const names = sources.action?.names;
-  // Some datasets have {"motors": [...]}.
-  const list =
-    typeof names === 'object' && names !== null && !Array.isArray(names) ? Object.values(names)[0] : names;
-  if (!Array.isArray(list) || !list.every((name) => typeof name === 'string')) return policy;
-  return { ...policy, action_feature_names: list };
 }
 
 async function columnOf(
@@ -89,10 +84,10 @@ function joined(columns: readonly Column[]): ArrayLike<number> {
 }
 
 async function relativeStats(
-  policy: Extract<PolicyConfig, { type: 'pi0_fast' }>,
+  relative: RelativeActions,
   datasets: readonly StatsSource[],
 ): Promise<FeatureStats> {
-  const chunk = policy.chunk_size;
+  const chunk = relative.chunkSize;
   const frames = datasets
     .flatMap(({ metadata, episodes }) =>
       episodes.map(({ episodeIndex }) => metadata.episode(episodeIndex).length),
@@ -106,10 +101,7 @@ async function relativeStats(
     const state = await columnOf(dataset, 'observation.state');
     shape = action.shape;
     const { width } = action;
-    const mask = relativeMask(width, {
-      excludeJoints: policy.relative_exclude_joints,
-      actionNames: policy.action_feature_names,
-    });
+    const mask = relativeMask(width, relative);
     let start = 0;
     for (const { episodeIndex } of dataset.episodes) {
       const { length } = dataset.metadata.episode(episodeIndex);

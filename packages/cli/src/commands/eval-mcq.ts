@@ -1,12 +1,4 @@
-import type {
-  McqAnswer,
-  McqComparison,
-  McqQuestion,
-  McqRule,
-  McqSummary,
-  Pi0FastPolicy,
-  Share,
-} from '@craft-ft/policies';
+import type { McqAnswer, McqComparison, McqQuestion, McqRule, McqSummary, Share } from '@craft-ft/policies';
 import { readPolicyConfig } from '@craft-ft/policies/config';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
@@ -86,19 +78,20 @@ async function judgePolicy(
 ): Promise<Judged> {
   const policies = await import('@craft-ft/policies');
   const { dir, config } = readPolicyConfig(given);
-  if (config.type !== 'pi0_fast') {
+  const { languageModel } = policies.registrationOf(config);
+  if (languageModel === undefined) {
+    const others = policies.POLICY_TYPES.filter(policies.hasLanguageModel).join(', ');
     throw new CraftError(
       'MCQ_POLICY',
-      `${dir}: is a ${config.type} policy; only pi0_fast has a language model`,
+      `${dir}: is a ${config.type} policy; only ${others} has a language model`,
     );
   }
-  await policies.fetchTokenizer(config.text_tokenizer_name);
-  const tokenizer = policies.TextTokenizer.loadSync(config.text_tokenizer_name);
   const where = policies.resolveDevice(device ?? config.device);
   const policy = policies.loadPolicy(dir, config).to({ device: where });
+  const tokenizer = await policies.TextTokenizer.load(languageModel(policy).tokenizerName);
   const answers: McqAnswer[] = [];
   for (const question of questions) {
-    const scores = await policies.scoreQuestion(policy as Pi0FastPolicy, tokenizer, question, prompt);
+    const scores = await policies.scoreQuestion(policy, tokenizer, question, prompt);
     answers.push(policies.judge(question, scores));
     if (answers.length % 50 === 0) output.err(`${answers.length} of ${questions.length} questions\n`);
   }

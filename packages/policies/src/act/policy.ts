@@ -53,6 +53,7 @@ export class ActPolicy extends Policy<ActConfig> {
   }
 
   override predictActionChunk(batch: TensorBatch): Tensor {
+    this.onPrediction?.();
     return this.evaluating(() => this.model.call(batch).actions);
   }
 

@@ -1,7 +1,49 @@
 import type { PlainObject } from '@craft-ft/datasets/json';
 import { tensor } from '@craft-ft/torch';
+import { z } from 'zod';
+import { DeviceStep, RenameStep, ToBatchStep } from '../processors/basic-steps.js';
+import { readStepConfig, type SavedStep } from '../processors/load.js';
+import { NormalizerStep, UnnormalizerStep } from '../processors/normalizer.js';
+import { PolicyProcessors, ProcessorPipeline } from '../processors/pipeline.js';
+import type { StatTensors } from '../processors/stats.js';
 import type { ProcessorStep, TensorBatch, Texts } from '../processors/step.js';
 import { textsOf } from '../processors/step.js';
+import type { MakeProcessorsOptions } from '../registration.js';
+import type { ActConfig } from './configuration.js';
+
+/**
+ * ACT's processors: rename, to batch, device, normalise; back: unnormalise, to the CPU (`processor_act.py:
+ * make_act_pre_post_processors`). With `task_embedding_dim` the instruction is embedded too.
+ */
+export function makeActProcessors(
+  config: ActConfig,
+  stats: StatTensors,
+  { device, renameMap, where }: MakeProcessorsOptions,
+): PolicyProcessors {
+  const { input_features: inputs, output_features: outputs, normalization_mapping: normMap } = config;
+  const dim = config.task_embedding_dim;
+  return new PolicyProcessors(
+    new ProcessorPipeline('policy_preprocessor', [
+      new RenameStep(renameMap),
+      new ToBatchStep(),
+      ...(dim > 0 ? [new TaskEmbeddingStep(dim)] : []),
+      new DeviceStep(device),
+      new NormalizerStep({ features: { ...inputs, ...outputs }, normMap, stats, where }),
+    ]),
+    new ProcessorPipeline('policy_postprocessor', [
+      new UnnormalizerStep({ features: outputs, normMap, stats, where }),
+      new DeviceStep('cpu'),
+    ]),
+  );
+}
+
+/** Name of {@link TaskEmbeddingStep} in files. */
+export const TASK_EMBEDDING_STEP = 'craft_task_embedding_processor';
+
+/** {@link TaskEmbeddingStep} as a file has it. */
+export function readTaskEmbeddingStep(saved: SavedStep): TaskEmbeddingStep {
+  return new TaskEmbeddingStep(readStepConfig(z.looseObject({ dim: z.int().min(1) }), saved).dim);
+}
 
 /** Key of the embedded instructions. */
 export const TASK_EMBEDDING = 'observation.task_embedding';
@@ -40,7 +82,7 @@ function addHashed(sum: Float64Array, text: string, weight: number): void {
 
 /** Adds `observation.task_embedding` (float32, `[B, dim]`), the embedded instructions. An extension: LeRobot has no such step. */
 export class TaskEmbeddingStep implements ProcessorStep {
-  readonly registryName = 'craft_task_embedding_processor';
+  readonly registryName = TASK_EMBEDDING_STEP;
   readonly #known = new Map<string, Float32Array>();
 
   constructor(private readonly dim: number) {}

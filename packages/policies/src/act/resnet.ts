@@ -119,7 +119,7 @@ const TORCHVISION_NAME = /^(ResNet\d+)_Weights\.(\w+)$/;
 const UNUSED = /^fc\.(weight|bias)$|\.num_batches_tracked$/;
 
 /** Whether the configuration names weights that the backbone starts from, and has a backbone at all. */
-function wantsWeights(config: ActConfig): boolean {
+export function wantsWeights(config: ActConfig): boolean {
   const cameras = Object.values(config.input_features).some(({ type }) => type === 'VISUAL');
   return cameras && config.pretrained_backbone_weights !== null;
 }

@@ -89,16 +89,18 @@ export const normalizationMapping = <D extends Record<string, 'MEAN_STD' | 'QUAN
         'is. MEAN_STD: (x - mean) / std; MIN_MAX and QUANTILES: to [-1, 1].',
     );
 
-interface BaseConfig {
+/** The fields of every policy's configuration that say what goes in and out, and on which scale. */
+export interface PolicyFeatureFields {
+  input_features: PolicyFeatures;
   output_features: PolicyFeatures;
-  normalization_mapping: Partial<Record<string, string>>;
+  normalization_mapping: NormalizationMapping;
 }
 
 /** Rules that hold for every policy. */
-export function validateBase(config: BaseConfig): Problem[] {
+export function validateBase(config: PolicyFeatureFields): Problem[] {
   const problems: Problem[] = [];
   const missing = ['VISUAL', 'STATE', 'ACTION'].filter(
-    (type) => config.normalization_mapping[type] === undefined,
+    (type) => config.normalization_mapping[type as FeatureType] === undefined,
   );
   if (missing.length > 0) {
     problems.push({

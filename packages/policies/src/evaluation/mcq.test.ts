@@ -5,11 +5,12 @@ import { manualSeed, noGrad, ones, type Tensor, tensor } from '@craft-ft/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import { thrown } from '../../../datasets/test/thrown.js';
 import { CASES, GOLDEN_PI0_FAST, loadCase, tinyPolicy } from '../../test/pi0-fast-golden.js';
+import { suffixLogProbs } from '../pi0_fast/language-model.js';
 import type { Prefix } from '../pi0_fast/model.js';
 import { TextTokenizer } from '../tokenizers/text-tokenizer.js';
 import { readMcqQuestions } from './mcq-questions.js';
 import { compareAnswers, judge, type McqAnswer, summarise, wilson } from './mcq-results.js';
-import { scoreQuestion, suffixLogProbs, tokenizeChoices } from './mcq-scorer.js';
+import { scoreQuestion, tokenizeChoices } from './mcq-scorer.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'mcq-'));
 afterAll(() => rmSync(folder, { recursive: true }));

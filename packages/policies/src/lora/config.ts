@@ -1,6 +1,7 @@
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import type { Problem } from '../config/check.js';
+import { findRegistration } from '../registry.js';
 
 /**
  * `--peft.*`: low-rank adapters (LoRA) instead of all weights. Names and defaults are LeRobot's `PeftConfig`, of whose methods this is
@@ -81,15 +82,9 @@ export function validatePeft(
   return [];
 }
 
-/**
- * The layers that get an adapter unless told otherwise, as a regular expression; null where there is no good choice.
- *
- * LeRobot has none for pi0_fast (nor for ACT); it takes the query and value projections of the decoder there as it does for pi0.
- */
-export function defaultTargets(policyType: string): string | null {
-  return policyType === 'pi0_fast'
-    ? String.raw`.*\.language_model\.layers\.\d+\.self_attn\.(q|v)_proj`
-    : null;
+// The layers that get an adapter unless told otherwise; null where there is no good choice.
+function defaultTargets(policyType: string): string | null {
+  return findRegistration(policyType)?.loraTargets ?? null;
 }
 
 /** What adapters are made from: PEFT's `LoraConfig`, as far as it is supported. */

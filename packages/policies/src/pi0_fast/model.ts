@@ -1,6 +1,6 @@
 import { arange, cat, nn, ones, type Tensor } from '@craft-ft/torch';
 import type { KvCache } from '../vlm/attention.js';
-import { makeWeights, PaliGemma, type Pi0FastSizes } from '../vlm/paligemma.js';
+import { makeWeights, PaliGemma, type PaligemmaSizes } from '../vlm/paligemma.js';
 import type { Pi0FastConfig } from './configuration.js';
 
 /** Token ids int64 `[B, N]` and which of them count, bool `[B, N]`. */
@@ -30,7 +30,7 @@ export interface Encoded extends SequenceMasks {
 class PaligemmaWithExpert extends nn.Module {
   readonly paligemma: PaliGemma;
 
-  constructor(sizes: Pi0FastSizes, resolution: readonly [number, number]) {
+  constructor(sizes: PaligemmaSizes, resolution: readonly [number, number]) {
     super();
     this.paligemma = new PaliGemma(sizes, resolution);
   }
@@ -46,7 +46,7 @@ class PaligemmaWithExpert extends nn.Module {
  */
 export class Pi0FastModel extends nn.Module {
   readonly paligemmaWithExpert: PaligemmaWithExpert;
-  readonly sizes: Pi0FastSizes;
+  readonly sizes: PaligemmaSizes;
   readonly #checkpointing: boolean;
 
   /**
@@ -54,7 +54,7 @@ export class Pi0FastModel extends nn.Module {
    *
    * @param sizes those of the configuration's variant, or others
    */
-  constructor(config: Pi0FastConfig, sizes: Pi0FastSizes) {
+  constructor(config: Pi0FastConfig, sizes: PaligemmaSizes) {
     super();
     this.sizes = sizes;
     this.#checkpointing = config.gradient_checkpointing;

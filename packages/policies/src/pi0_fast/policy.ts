@@ -3,7 +3,7 @@ import { ActionQueue } from '../action-queue.js';
 import { findFeature, type HiddenStates, Policy, type PolicyOutput } from '../policy.js';
 import type { TensorBatch } from '../processors/step.js';
 import { cameraImages } from '../vlm/camera-images.js';
-import { type Pi0FastSizes, VARIANT_SIZES } from '../vlm/paligemma.js';
+import { type PaligemmaSizes, VARIANT_SIZES } from '../vlm/paligemma.js';
 import { type ActionTokens, loadActionTokens, loadTextTokenizer } from './action-tokens.js';
 import type { Pi0FastConfig } from './configuration.js';
 import { decodeTokens } from './decoding.js';
@@ -36,8 +36,6 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   readonly #actionDim: number;
   #detokenizer: ActionDetokenizer | null = null;
   #warned = false;
-  /** Called before a chunk of actions is predicted; see `PolicyProcessors.follow`. */
-  onPrediction: (() => void) | null = null;
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning: (message: string) => void = (message) => console.warn(message);
 
@@ -45,7 +43,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
    * @param sizes of another network than the variant's
    * @throws CraftError `POLICY_FEATURES` where there is no action, or it is no vector
    */
-  constructor(config: Pi0FastConfig, sizes: Pi0FastSizes = VARIANT_SIZES[config.paligemma_variant]) {
+  constructor(config: Pi0FastConfig, sizes: PaligemmaSizes = VARIANT_SIZES[config.paligemma_variant]) {
     super(config);
     this.model = new Pi0FastModel(config, sizes);
     this.#queue = new ActionQueue(config.n_action_steps);
@@ -121,7 +119,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     return [{ parameters: this.namedParameters().filter(([, parameter]) => parameter.requiresGrad) }];
   }
 
-  // A robot that stands still for want of an action is not to be a riddle.
+  // Otherwise nobody would know why the robot does not move.
   private warnOnce(problem: string): void {
     if (this.#warned) return;
     this.#warned = true;

@@ -6,14 +6,12 @@ import type { DatasetStats } from '../../../datasets/src/dataset/stats.js';
 import { evenStats } from '../../../datasets/test/stats.js';
 import { thrown } from '../../../datasets/test/thrown.js';
 import { goldenPi0Path, newFolder, readGolden, smallFast } from '../../test/tokenizers.js';
-import { withOwnTokenizer } from '../load-config.js';
-import { makeProcessors } from '../policy-processors.js';
-import { loadPipeline, loadProcessors } from '../processors/load.js';
+import { loadPipeline, loadProcessors, makeProcessors } from '../policy-processors.js';
 import { saveProcessors } from '../processors/pipeline.js';
 import { RelativeActionsStep } from '../processors/relative-actions.js';
 import { statTensors } from '../processors/stats.js';
 import type { Texts } from '../processors/step.js';
-import { parsePolicyConfig } from '../registry.js';
+import { parsePolicyConfig, withOwnFiles } from '../registry.js';
 import { TextTokenizer } from '../tokenizers/text-tokenizer.js';
 import { ActionTokens } from './action-tokens.js';
 import type { Pi0FastConfig } from './configuration.js';
@@ -180,9 +178,9 @@ test("the files are LeRobot's, and come back the same", () => {
   expect(FastTokenizer.loadSync(join(dir, 'fast_tokenizer')).bpe.merges).toEqual(
     FastTokenizer.loadSync(fast).bpe.merges,
   );
-  const moved = withOwnTokenizer({ ...config, action_tokenizer_name: '/elsewhere/fast' }, dir);
+  const moved = withOwnFiles({ ...config, action_tokenizer_name: '/elsewhere/fast' }, dir);
   expect(moved.action_tokenizer_name).toBe(join(dir, 'fast_tokenizer'));
-  expect(withOwnTokenizer({ ...config }, dir).action_tokenizer_name).toBe(fast);
+  expect(withOwnFiles({ ...config }, dir).action_tokenizer_name).toBe(fast);
   for (const name of readdirSync(dir).filter((file) => file.startsWith('policy_'))) {
     expect(readFileSync(join(again, name)).equals(readFileSync(join(dir, name))), name).toBe(true);
   }

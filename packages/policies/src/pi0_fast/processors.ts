@@ -2,7 +2,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { FAST_TOKENIZER_FOLDER, type PlainObject } from '@craft-ft/datasets/json';
 import { atomicWriteFile, CraftError, tensor } from '@craft-ft/torch';
+import { z } from 'zod';
 import { DeviceStep, RenameStep, ToBatchStep } from '../processors/basic-steps.js';
+import {
+  type PolicySteps,
+  readStepConfig,
+  readTokenizeText,
+  requireName,
+  warningsOf,
+} from '../processors/load.js';
 import { NormalizerStep, UnnormalizerStep } from '../processors/normalizer.js';
 import { PolicyProcessors, ProcessorPipeline } from '../processors/pipeline.js';
 import { AbsoluteActionsStep, RelativeActionsStep } from '../processors/relative-actions.js';
@@ -14,8 +22,8 @@ import {
   textsOf,
   type WarningOptions,
 } from '../processors/step.js';
-import type { ProcessorOverrides } from '../processors/step-registry.js';
 import { TokenizeTextStep } from '../processors/tokenize-text.js';
+import type { MakeProcessorsOptions } from '../registration.js';
 import { TextTokenizer } from '../tokenizers/text-tokenizer.js';
 import { ActionTokens } from './action-tokens.js';
 import type { Pi0FastConfig } from './configuration.js';
@@ -25,11 +33,10 @@ import { FastTokenizer } from './fast/tokenizer.js';
 export function makePi0FastProcessors(
   config: Pi0FastConfig,
   stats: StatTensors,
-  device: string,
-  options: ProcessorOverrides & { where: string },
+  options: MakeProcessorsOptions,
 ): PolicyProcessors {
   const { input_features: inputs, output_features: outputs, normalization_mapping: normMap } = config;
-  const { where, onWarning = (message: string) => console.warn(message) } = options;
+  const { device, where, onWarning = (message: string) => console.warn(message) } = options;
   return new PolicyProcessors(
     new ProcessorPipeline('policy_preprocessor', [
       new RenameStep(options.renameMap),
@@ -63,6 +70,51 @@ export function makePi0FastProcessors(
   );
 }
 
+const PROMPT_STEP = 'pi0_fast_prepare_state_tokenizer_processor_step';
+const TOKENIZE_ACTIONS_STEP = 'action_tokenizer_processor';
+
+const promptSchema = z.looseObject({
+  max_state_dim: z.int().min(1).optional(),
+  task_key: z.string().default('task'),
+});
+
+const tokenizeActionsSchema = z.looseObject({
+  action_tokenizer_name: z.string().optional(),
+  paligemma_tokenizer_name: z.string().optional(),
+  max_action_tokens: z.int().min(1).default(256),
+  fast_skip_tokens: z.int().min(0).optional(),
+  // Nothing of a tokeniser's folder is ever run here.
+  trust_remote_code: z.boolean().optional(),
+});
+
+/**
+ * The steps of π0-FAST in files. The policy decodes with the tokenisers of its configuration and takes sequences of its lengths, so
+ * the processors must too.
+ */
+export const pi0FastSteps: PolicySteps<Pi0FastConfig> = {
+  [PROMPT_STEP]: (saved, policy) => {
+    const { max_state_dim, task_key: taskKey } = readStepConfig(promptSchema, saved);
+    return new PromptStep({ maxStateDim: policy?.max_state_dim ?? max_state_dim, taskKey });
+  },
+  tokenizer_processor: (saved, policy) =>
+    readTokenizeText(saved, {
+      tokenizerName: policy?.text_tokenizer_name,
+      maxLength: policy?.tokenizer_max_length,
+    }),
+  [TOKENIZE_ACTIONS_STEP]: (saved, policy) => {
+    const config = readStepConfig(tokenizeActionsSchema, saved);
+    const { paligemma_tokenizer_name: text = 'google/paligemma-3b-pt-224', action_tokenizer_name: fast } =
+      config;
+    return new TokenizeActionsStep({
+      actionTokenizerName: requireName(saved, 'action_tokenizer_name', policy?.action_tokenizer_name ?? fast),
+      textTokenizerName: policy?.text_tokenizer_name ?? text,
+      maxActionTokens: policy?.max_action_tokens ?? config.max_action_tokens,
+      fastSkipTokens: policy?.fast_skip_tokens ?? config.fast_skip_tokens ?? 128,
+      ...warningsOf(saved),
+    });
+  },
+};
+
 const STATE = 'observation.state';
 
 /** Options of {@link PromptStep}. */
@@ -93,7 +145,7 @@ export function statePrompt(task: string, state: readonly number[]): string {
  * `task` becomes `Task: …, State: 128 7 …;\n`.
  */
 export class PromptStep implements ProcessorStep {
-  readonly registryName = 'pi0_fast_prepare_state_tokenizer_processor_step';
+  readonly registryName = PROMPT_STEP;
   readonly #maxStateDim: number;
   readonly #taskKey: string;
 
@@ -152,7 +204,7 @@ export interface TokenizeActionsOptions extends WarningOptions {
  * the first action comes.
  */
 export class TokenizeActionsStep implements ProcessorStep {
-  readonly registryName = 'action_tokenizer_processor';
+  readonly registryName = TOKENIZE_ACTIONS_STEP;
   readonly #options: Required<TokenizeActionsOptions>;
   #tokens: ActionTokens | null = null;
   #warned = false;

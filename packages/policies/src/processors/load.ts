@@ -1,18 +1,21 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { PlainObject } from '@craft-ft/datasets/json';
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
-import type { PolicyFeatures } from '../config/policy-fields.js';
-import { makeProcessors } from '../policy-processors.js';
-import type { PolicyConfig } from '../registry.js';
-import { NormalizerStep } from './normalizer.js';
-import { PolicyProcessors, ProcessorPipeline } from './pipeline.js';
-import { RelativeActionsStep } from './relative-actions.js';
-import { legacyStats, loadStatTensors } from './stats.js';
-import { buildStep, type ProcessorOverrides } from './step-registry.js';
-
-export const PREPROCESSOR_FILE = 'policy_preprocessor.json';
-export const POSTPROCESSOR_FILE = 'policy_postprocessor.json';
+import {
+  featureTypeSchema,
+  normalizationModeSchema,
+  type PolicyFeatureFields,
+  type PolicyFeatures,
+} from '../config/policy-fields.js';
+import { DeviceStep, RenameStep, ToBatchStep } from './basic-steps.js';
+import { type NormalizerOptions, NormalizerStep, UnnormalizerStep } from './normalizer.js';
+import { ProcessorPipeline } from './pipeline.js';
+import { AbsoluteActionsStep, RelativeActionsStep } from './relative-actions.js';
+import { loadStatTensors, type StatTensors } from './stats.js';
+import type { ProcessorStep, WarningOptions } from './step.js';
+import { TokenizeTextStep } from './tokenize-text.js';
 
 const pipelineSchema = z.looseObject({
   name: z.string().min(1),
@@ -30,10 +33,15 @@ const pipelineSchema = z.looseObject({
  * Reads a pipeline that this project or LeRobot saved.
  *
  * @param path the pipeline's JSON file; state files lie beside it
+ * @param builders of every step there is, by name
  * @throws CraftError `PROCESSOR_MISSING`, `PROCESSOR_INVALID`, `PROCESSOR_STEP_UNKNOWN`, `NORMALIZER_STATS_MISSING`,
  * `NORMALIZER_STATS_INVALID`, each naming the file and the step
  */
-export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): ProcessorPipeline {
+export function loadPipeline(
+  path: string,
+  builders: StepBuilders,
+  overrides: ProcessorOverrides = {},
+): ProcessorPipeline {
   const { name, steps } = readPipelineFile(path);
   return new ProcessorPipeline(
     name,
@@ -42,79 +50,9 @@ export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): 
       const where = `${path}: step ${i} (${stepName})`;
       const state =
         entry.state_file === undefined ? null : loadStatTensors(stateFile(path, entry.state_file, where));
-      return buildStep(stepName, { config: entry.config, state, overrides, where });
+      return buildStep(builders, stepName, { config: entry.config, state, overrides, where });
     }),
   );
-}
-
-/**
- * Reads the processors of a checkpoint's `pretrained_model` folder. In checkpoints of LeRobot before 0.4, which have no
- * processor files, the statistics are taken from `model.safetensors`.
- *
- * @throws CraftError as {@link loadPipeline}; `PROCESSOR_FEATURES` where the policy's features have other shapes than the saved
- * statistics; `PROCESSOR_RELATIVE` where the policy wants relative actions and the checkpoint does not, or the other way round
- */
-export function loadProcessors(
-  dir: string,
-  config: PolicyConfig,
-  given: ProcessorOverrides = {},
-): PolicyProcessors {
-  const overrides = { ...given, policy: given.policy ?? config };
-  const preprocessor = join(dir, PREPROCESSOR_FILE);
-  if (!existsSync(preprocessor) && !existsSync(join(dir, POSTPROCESSOR_FILE))) {
-    const stats = overrides.stats ?? legacyStats(join(dir, 'model.safetensors'), config);
-    if (stats === null) {
-      throw new CraftError(
-        'PROCESSOR_MISSING',
-        `${preprocessor}: the file is missing and model.safetensors holds no statistics either; is the checkpoint complete?`,
-      );
-    }
-    return makeProcessors(config, stats, { ...overrides, where: join(dir, 'model.safetensors') });
-  }
-  // Actions always end on the CPU, whatever the policy runs on.
-  const { stats, policy } = overrides;
-  const pre = loadPipeline(preprocessor, overrides);
-  const post = loadPipeline(
-    join(dir, POSTPROCESSOR_FILE),
-    stats === undefined ? { policy } : { policy, stats },
-  );
-  if (!sameActions(pre, config)) {
-    // What actions mean is learned anew with new statistics; the steps may be missing from older files.
-    if (stats !== undefined) return makeProcessors(config, stats, { ...overrides, where: preprocessor });
-    const message = `the checkpoint's actions are ${config.use_relative_actions ? 'absolute' : 'relative to the state'}`;
-    throw new CraftError(
-      'PROCESSOR_RELATIVE',
-      `${preprocessor}: ${message}: leave policy.use_relative_actions out, or train with --normalization_stats=dataset`,
-    );
-  }
-  if (stats === undefined) requireSameShapes(pre, config, preprocessor);
-  return new PolicyProcessors(pre, post);
-}
-
-function sameActions(
-  pipeline: ProcessorPipeline,
-  config: PolicyConfig,
-): config is Exclude<PolicyConfig, { use_relative_actions: unknown }> {
-  if (config.type !== 'pi0_fast') return true;
-  const relative = pipeline.steps.some((step) => step instanceof RelativeActionsStep && step.enabled);
-  return relative === config.use_relative_actions;
-}
-
-function requireSameShapes(pipeline: ProcessorPipeline, config: PolicyConfig, where: string): void {
-  const step = pipeline.steps.find((one) => one instanceof NormalizerStep);
-  const saved = (step?.config().features ?? {}) as PolicyFeatures;
-  for (const [key, { type, shape }] of Object.entries({
-    ...config.input_features,
-    ...config.output_features,
-  })) {
-    const found = saved[key]?.shape;
-    if (type === 'VISUAL' || found === undefined || found.join() === shape.join()) continue;
-    throw new CraftError(
-      'PROCESSOR_FEATURES',
-      `${where}: normalises "${key}" of shape [${found}], the policy's has [${shape}]; for another robot take the new data's ` +
-        'statistics with --normalization_stats=dataset',
-    );
-  }
 }
 
 function readPipelineFile(path: string): z.infer<typeof pipelineSchema> {
@@ -140,4 +78,187 @@ function stateFile(path: string, name: string, where: string): string {
   if (!existsSync(file))
     throw new CraftError('PROCESSOR_MISSING', `${where}: its state file ${name} is missing`);
   return file;
+}
+
+/** What may be changed while a saved pipeline is loaded, as LeRobot's processor overrides. */
+export interface ProcessorOverrides {
+  /** Device of the preprocessor. Default: the one in the file. */
+  device?: string;
+  /** Names of a robot's or dataset's observations → the policy's. Default: the map in the file. */
+  renameMap?: Readonly<Record<string, string>>;
+  /** Statistics to use in place of the saved ones; with `policy`, its features and normalisation too, as LeRobot. */
+  stats?: StatTensors;
+  /** The policy's features and normalisation, which count where `stats` replaces the saved statistics. */
+  policy?: PolicyFeatureFields;
+  /** Receives one-line warnings of steps. Default: `console.warn`. */
+  onWarning?: (message: string) => void;
+}
+
+/** How a step is made from its entry in a file. */
+export type StepBuilders = Readonly<Record<string, (saved: SavedStep) => ProcessorStep>>;
+
+/** The same for steps of a policy, whose configuration is known in most cases. */
+export type PolicySteps<C> = Readonly<Record<string, (saved: SavedStep, config?: C) => ProcessorStep>>;
+
+/** A step's entry in a pipeline file, with its state read. */
+export interface SavedStep {
+  config: PlainObject;
+  state: StatTensors | null;
+  overrides: ProcessorOverrides;
+  /** `…/policy_preprocessor.json: step 3 (normalizer_processor)` */
+  where: string;
+}
+
+const floatDtype = z.enum(['float16', 'bfloat16', 'float32', 'float64']).nullable().default(null);
+// LeRobot accepts these short names.
+const FLOAT_ALIASES: Record<string, string> = { half: 'float16', float: 'float32', double: 'float64' };
+
+const schemas = {
+  rename: z.looseObject({ rename_map: z.record(z.string(), z.string()).default({}) }),
+  toBatch: z.looseObject({}),
+  device: z.looseObject({
+    device: z.string().default('cpu'),
+    float_dtype: z.preprocess((name) => FLOAT_ALIASES[String(name)] ?? name, floatDtype),
+  }),
+  normalizer: z.looseObject({
+    eps: z.number().positive().default(1e-8),
+    features: z.record(z.string(), z.object({ type: featureTypeSchema, shape: z.array(z.int()) })),
+    norm_map: z.partialRecord(featureTypeSchema, normalizationModeSchema),
+    normalize_observation_keys: z.array(z.string()).nullish(),
+  }),
+  relative: z.looseObject({
+    enabled: z.boolean().default(false),
+    exclude_joints: z.array(z.string()).default([]),
+    action_names: z.array(z.string()).nullable().default(null),
+  }),
+  absolute: z.looseObject({ enabled: z.boolean().default(false) }),
+  text: z.looseObject({
+    tokenizer_name: z.string().optional(),
+    max_length: z.int().min(1).default(512),
+    task_key: z.string().default('task'),
+    padding_side: z.enum(['left', 'right']).default('right'),
+    padding: z.enum(['max_length', 'longest']).default('max_length'),
+    truncation: z.boolean().default(true),
+  }),
+};
+
+/** The steps that policies share, by LeRobot's names. */
+export const SHARED_STEPS: StepBuilders = {
+  rename_observations_processor: (saved) =>
+    new RenameStep(saved.overrides.renameMap ?? readStepConfig(schemas.rename, saved).rename_map),
+  to_batch_processor: (saved) => {
+    readStepConfig(schemas.toBatch, saved);
+    return new ToBatchStep();
+  },
+  device_processor: (saved) => {
+    const { device, float_dtype } = readStepConfig(schemas.device, saved);
+    return new DeviceStep(saved.overrides.device ?? device, float_dtype);
+  },
+  normalizer_processor: (saved) => {
+    const { policy } = saved.overrides;
+    return new NormalizerStep(
+      normalizerOptions(saved, policy && { ...policy.input_features, ...policy.output_features }),
+    );
+  },
+  unnormalizer_processor: (saved) =>
+    new UnnormalizerStep(normalizerOptions(saved, saved.overrides.policy?.output_features)),
+  relative_actions_processor: (saved) => {
+    const config = readStepConfig(schemas.relative, saved);
+    const { enabled, exclude_joints: excludeJoints, action_names: actionNames } = config;
+    return new RelativeActionsStep({ enabled, excludeJoints, actionNames });
+  },
+  absolute_actions_processor: (saved) =>
+    new AbsoluteActionsStep(readStepConfig(schemas.absolute, saved).enabled),
+  tokenizer_processor: (saved) => readTokenizeText(saved),
+};
+
+/**
+ * The step that tokenises instructions, as a file has it.
+ *
+ * @param own tokeniser and length of the policy, which count more than the file's
+ */
+export function readTokenizeText(
+  saved: SavedStep,
+  own: { tokenizerName?: string; maxLength?: number } = {},
+): TokenizeTextStep {
+  const config = readStepConfig(schemas.text, saved);
+  return new TokenizeTextStep({
+    tokenizerName: requireName(saved, 'tokenizer_name', own.tokenizerName ?? config.tokenizer_name),
+    maxLength: own.maxLength ?? config.max_length,
+    taskKey: config.task_key,
+    paddingSide: config.padding_side,
+    padding: config.padding,
+    truncation: config.truncation,
+    ...warningsOf(saved),
+  });
+}
+
+/** @throws CraftError `PROCESSOR_INVALID` where nothing names a tokeniser */
+export function requireName(saved: SavedStep, field: string, name: string | undefined): string {
+  if (name !== undefined) return name;
+  throw new CraftError(
+    'PROCESSOR_INVALID',
+    `${saved.where}: config.${field} is missing: which tokenizer is it?`,
+  );
+}
+
+/** The option of a step that has something to say. */
+export function warningsOf({ overrides: { onWarning } }: SavedStep): WarningOptions {
+  return onWarning === undefined ? {} : { onWarning };
+}
+
+function buildStep(builders: StepBuilders, name: string, saved: SavedStep): ProcessorStep {
+  const build = Object.hasOwn(builders, name) ? builders[name] : undefined;
+  if (build !== undefined) return build(saved);
+  const known = Object.keys(builders).join(', ');
+  throw new CraftError(
+    'PROCESSOR_STEP_UNKNOWN',
+    `${saved.where}: this step is not known here; known are ${known}`,
+  );
+}
+
+// `own`: features of the policy, which may be for another robot than the saved ones; other statistics go with them.
+function normalizerOptions(saved: SavedStep, own: PolicyFeatures | undefined): NormalizerOptions {
+  const config = readStepConfig(schemas.normalizer, saved);
+  const { stats, policy } = saved.overrides;
+  const fresh = stats !== undefined && policy !== undefined;
+  return {
+    features: fresh && own !== undefined ? own : (config.features as PolicyFeatures),
+    normMap: fresh ? policy.normalization_mapping : config.norm_map,
+    stats: stats ?? saved.state ?? new Map(),
+    eps: config.eps,
+    normalizeObservationKeys: config.normalize_observation_keys,
+    where: saved.where,
+  };
+}
+
+/**
+ * The configuration of a step in a file.
+ *
+ * @throws CraftError `PROCESSOR_INVALID` also for fields that the schema lacks, unless they are switched off
+ */
+export function readStepConfig<S extends z.ZodObject>(schema: S, { config, where }: SavedStep): z.infer<S> {
+  const result = schema.safeParse(config);
+  if (!result.success) {
+    const issue = result.error.issues[0]!;
+    throw new CraftError(
+      'PROCESSOR_INVALID',
+      `${where}: config.${issue.path.map(String).join('.')}: ${issue.message}`,
+    );
+  }
+  const foreign = Object.entries(config).filter(
+    ([key, value]) => !(key in schema.shape) && !isHarmless(value),
+  );
+  if (foreign.length > 0) {
+    const shown = foreign.map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(', ');
+    const message = `${where}: config has ${shown}, which is not supported here; the result would differ from LeRobot's`;
+    throw new CraftError('PROCESSOR_INVALID', message);
+  }
+  return result.data;
+}
+
+/** A setting of a newer LeRobot that is switched off changes nothing. */
+function isHarmless(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
+  return value === null || value === false;
 }

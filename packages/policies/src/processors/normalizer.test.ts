@@ -180,3 +180,17 @@ test('a batch leaves nothing behind', () => {
   for (let i = 0; i < 10; i++) scope(() => void normalizer.process(batch));
   expect(memory().tensors).toBe(before);
 });
+
+test('a batch in half precision leaves the statistics as they were', () => {
+  // Halves have no exact form of this.
+  const changed = stats();
+  changed['observation.state']!.mean = [0.123456, 0.123456, 0.123456];
+  for (const step of [steps('MEAN_STD', changed), steps('QUANTILES')]) {
+    const state = tensor([[0.3, 0.7, 1.1]]);
+    const before = step.normalizer.process({ 'observation.state': state })['observation.state']!;
+    const half = step.normalizer.process({ 'observation.state': state.to('bfloat16') })['observation.state']!;
+    expect(half.dtype).toBe('bfloat16');
+    const after = step.normalizer.process({ 'observation.state': state })['observation.state']!;
+    expect(after.tolist()).toEqual(before.tolist());
+  }
+});

@@ -15,6 +15,13 @@ export const MODE_STATS: Readonly<Record<ScalingMode, readonly [string, string]>
   QUANTILE10: ['q10', 'q90'],
 };
 
+/** What values are shifted by, divided by on the way to the policy, and multiplied by on the way back. */
+interface Scale {
+  shift: Tensor;
+  divisor: Tensor;
+  factor: Tensor;
+}
+
 /** What a transform needs to know about its feature. */
 export interface TransformOptions {
   feature: string;
@@ -39,9 +46,7 @@ export interface TransformOptions {
  */
 export class FeatureTransform {
   readonly #mode: ScalingMode;
-  #shift: Tensor;
-  #divisor: Tensor;
-  #factor: Tensor;
+  #scale: Scale;
 
   /** @throws CraftError `NORMALIZER_STATS_MISSING`, `NORMALIZER_STATS_INVALID` */
   constructor({ feature, shape, mode, stats, eps, where }: TransformOptions) {
@@ -57,43 +62,47 @@ export class FeatureTransform {
         return { shift: low.clone(), divisor: safe, factor: safe.clone() };
       }),
     );
-    this.#shift = shift.keep();
-    this.#divisor = divisor.keep();
-    this.#factor = factor.keep();
+    this.#scale = { shift: shift.keep(), divisor: divisor.keep(), factor: factor.keep() };
   }
 
   /** @param x `[..., ...shape]`, floating point */
   normalize(x: Tensor): Tensor {
     return scope(() => {
-      this.#follow(x);
-      const shifted = x.sub(this.#shift);
-      return this.#mode === 'MEAN_STD'
-        ? shifted.div(this.#divisor)
-        : shifted.mul(2).div(this.#divisor).sub(1);
+      const { shift, divisor } = this.#like(x);
+      const shifted = x.sub(shift);
+      return this.#mode === 'MEAN_STD' ? shifted.div(divisor) : shifted.mul(2).div(divisor).sub(1);
     });
   }
 
   /** The inverse of `normalize`. */
   unnormalize(x: Tensor): Tensor {
     return scope(() => {
-      this.#follow(x);
+      const { shift, factor } = this.#like(x);
       const unit = this.#mode === 'MEAN_STD' ? x : x.add(1).div(2);
-      return unit.mul(this.#factor).add(this.#shift);
+      return unit.mul(factor).add(shift);
     });
   }
 
-  // Statistics move to where the data is, once.
-  #follow(x: Tensor): void {
-    const { device, dtype } = x;
-    if (this.#shift.device === device && this.#shift.dtype === dtype) return;
+  // Casts are made anew for each batch: the statistics themselves stay in the precision they came in.
+  #like({ device, dtype }: Tensor): Scale {
+    if (this.#scale.shift.device !== device) this.#moveTo(device);
+    const { shift, divisor, factor } = this.#scale;
+    if (shift.dtype === dtype) return this.#scale;
+    return noGrad(() => ({
+      shift: shift.to({ dtype }),
+      divisor: divisor.to({ dtype }),
+      factor: factor.to({ dtype }),
+    }));
+  }
+
+  #moveTo(device: string): void {
     const move = (values: Tensor) => {
-      const moved = values.to({ device, dtype }).keep();
+      const moved = values.to({ device }).keep();
       values.dispose();
       return moved;
     };
-    this.#shift = move(this.#shift);
-    this.#divisor = move(this.#divisor);
-    this.#factor = move(this.#factor);
+    const { shift, divisor, factor } = this.#scale;
+    this.#scale = { shift: move(shift), divisor: move(divisor), factor: move(factor) };
   }
 }
 

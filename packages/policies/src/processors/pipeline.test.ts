@@ -6,9 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DatasetStats } from '../../../datasets/src/dataset/stats.js';
 import { thrown as error } from '../../../datasets/test/thrown.js';
 import { actConfigSchema } from '../act/configuration.js';
-import { makeProcessors } from '../policy-processors.js';
+import { loadPipeline, loadProcessors, makeProcessors } from '../policy-processors.js';
 import { DeviceStep, RenameStep, ToBatchStep } from './basic-steps.js';
-import { loadPipeline, loadProcessors } from './load.js';
 import { saveProcessors } from './pipeline.js';
 import { statTensors } from './stats.js';
 

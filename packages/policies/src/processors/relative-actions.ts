@@ -4,6 +4,15 @@ import type { ProcessorStep, TensorBatch } from './step.js';
 
 const STATE = 'observation.state';
 
+/** Actions that a policy learns relative to the state. */
+export interface RelativeActions {
+  /** Actions of a chunk, all relative to the state at its start. */
+  chunkSize: number;
+  /** Joints that stay absolute; see {@link RelativeActionsOptions}. */
+  excludeJoints: readonly string[];
+  actionNames: readonly string[] | null;
+}
+
 /** Options of {@link RelativeActionsStep}. */
 export interface RelativeActionsOptions {
   /** Default false: actions stay absolute. */

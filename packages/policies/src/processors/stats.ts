@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { DatasetStats } from '@craft-ft/datasets';
 import { CraftError, noGrad, safetensors, type Tensor, tensor } from '@craft-ft/torch';
-import type { PolicyConfig } from '../registry.js';
+import type { PolicyFeatureFields } from '../config/policy-fields.js';
 
 /** Statistics of features by `<feature>.<statistic>`, float32, as LeRobot's state files hold them. */
 export type StatTensors = ReadonlyMap<string, Tensor>;
@@ -93,7 +93,7 @@ export function isLegacyStat(name: string): boolean {
  */
 export function legacyStats(
   path: string,
-  config: Pick<PolicyConfig, 'input_features' | 'output_features'>,
+  config: Pick<PolicyFeatureFields, 'input_features' | 'output_features'>,
 ): StatTensors | null {
   if (!existsSync(path)) return null;
   using file = safetensors.open(path);

@@ -1,11 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type DownloadModelOptions,
-  downloadTokenizer,
-  looksLikeRepoId,
-  tokenizerCacheFolder,
-} from '@craft-ft/datasets';
+import type { DownloadModelOptions } from '@craft-ft/datasets';
+import { looksLikeRepoId, tokenizerCacheFolder } from '@craft-ft/datasets/hub-names';
 import { isPlainObject, type PlainObject } from '@craft-ft/datasets/json';
 import { CraftError } from '@craft-ft/torch/errors';
 
@@ -38,11 +34,13 @@ export function tokenizerFolder(name: string): string {
  * Brings a tokeniser to this machine where its name means a repository of the Hub and its files are not here yet; built-in ones
  * and folders need nothing. Policies and processors are built without waiting, so this comes before them.
  *
- * @throws CraftError as {@link downloadTokenizer}
+ * @throws CraftError as `downloadTokenizer`
  */
 export async function fetchTokenizer(name: string, options: DownloadModelOptions = {}): Promise<void> {
   if (isBuiltin(name) || existsSync(name) || !looksLikeRepoId(name)) return;
   if (existsSync(join(tokenizerCacheFolder(name), 'tokenizer.json'))) return;
+  // Not before it is needed: the policies' configurations are read without the Hub's client.
+  const { downloadTokenizer } = await import('@craft-ft/datasets');
   await downloadTokenizer(name, options);
 }
 

@@ -1,7 +1,14 @@
 import { CraftError, full, noGrad, ones, stack, type Tensor } from '@craft-ft/torch';
+import type { PolicyFeatures } from '../config/policy-fields.js';
 import { resizeWithPad } from '../images/image.js';
-import type { Pi0FastConfig } from '../pi0_fast/configuration.js';
 import type { TensorBatch } from '../processors/step.js';
+
+/** The fields of a configuration that cameras are prepared by. */
+interface CameraConfig {
+  input_features: PolicyFeatures;
+  empty_cameras: number;
+  image_resolution: readonly [number, number];
+}
 
 /** Images of every camera, `[B, cameras, 3, height, width]` in [-1, 1], and which are there, bool `[B, cameras]`. */
 export interface CameraImages {
@@ -10,7 +17,7 @@ export interface CameraImages {
 }
 
 /** The cameras of a configuration in its order, empty ones last. */
-export function cameraKeys({ input_features: inputs, empty_cameras: empty }: Pi0FastConfig): string[] {
+export function cameraKeys({ input_features: inputs, empty_cameras: empty }: CameraConfig): string[] {
   const real = Object.entries(inputs).filter(([, { type }]) => type === 'VISUAL');
   return [
     ...real.map(([key]) => key),
@@ -28,7 +35,7 @@ export function cameraKeys({ input_features: inputs, empty_cameras: empty }: Pi0
  * @returns null for a policy without cameras
  * @throws CraftError `POLICY_INPUT` where no camera is in the batch, or an image has a wrong shape
  */
-export function cameraImages(batch: TensorBatch, config: Pi0FastConfig, device: string): CameraImages | null {
+export function cameraImages(batch: TensorBatch, config: CameraConfig, device: string): CameraImages | null {
   const keys = cameraKeys(config);
   const present = keys.filter((key) => batch[key] !== undefined);
   if (keys.length === 0) return null;
@@ -53,7 +60,7 @@ export function cameraImages(batch: TensorBatch, config: Pi0FastConfig, device: 
   });
 }
 
-function camera(key: string, image: Tensor, config: Pi0FastConfig, device: string): Tensor {
+function camera(key: string, image: Tensor, config: CameraConfig, device: string): Tensor {
   if (image.ndim !== 4 || image.size(1) !== 3) {
     const message = `"${key}" has shape [${image.shape.join(', ')}], the policy expects [batch, 3, height, width]`;
     throw new CraftError('POLICY_INPUT', message);

@@ -1,9 +1,9 @@
-import { type DType, nn, noGrad, type Tensor } from '@craft-ft/torch';
+import { type DType, nn, noGrad, type safetensors, type Tensor } from '@craft-ft/torch';
 import { Gemma, type GemmaSizes } from './gemma.js';
 import { Projector, type SiglipSizes, SiglipVision } from './siglip.js';
 
 /** Sizes of a PaliGemma. The projector maps vision.width to text.width. */
-export interface Pi0FastSizes {
+export interface PaligemmaSizes {
   vision: SiglipSizes;
   text: GemmaSizes;
 }
@@ -26,7 +26,7 @@ const TEXT_2B = { depth: 18, heads: 8, kvHeads: 1, headDim: 256, vocabSize: PALI
  * `gemma_2b` and `gemma_300m` are LeRobot's `get_gemma_config` with PaliGemma's vision tower (LeRobot's own `gemma_300m` projects
  * images to 2048 features instead of 1024 and cannot run). `gemma_mini` and `gemma_tiny` are the same architecture for a laptop.
  */
-export const VARIANT_SIZES: Readonly<Record<PaligemmaVariant, Pi0FastSizes>> = {
+export const VARIANT_SIZES: Readonly<Record<PaligemmaVariant, PaligemmaSizes>> = {
   gemma_2b: { vision: SO400M, text: { ...TEXT_2B, width: 2048, mlpDim: 16_384 } },
   gemma_300m: { vision: SO400M, text: { ...TEXT_2B, width: 1024, mlpDim: 4096 } },
   gemma_mini: {
@@ -60,7 +60,7 @@ class PaliGemmaModel extends nn.Module {
   readonly multiModalProjector: Projector;
   readonly languageModel: Gemma;
 
-  constructor({ vision, text }: Pi0FastSizes, resolution: readonly [number, number]) {
+  constructor({ vision, text }: PaligemmaSizes, resolution: readonly [number, number]) {
     super();
     this.visionTower = new SiglipVision(vision, resolution);
     this.multiModalProjector = new Projector(vision.width, text.width);
@@ -80,7 +80,7 @@ export class PaliGemma extends nn.Module {
   readonly model: PaliGemmaModel;
   readonly lmHead: nn.Linear;
 
-  constructor(sizes: Pi0FastSizes, resolution: readonly [number, number]) {
+  constructor(sizes: PaligemmaSizes, resolution: readonly [number, number]) {
     super();
     this.model = new PaliGemmaModel(sizes, resolution);
     this.lmHead = new nn.Linear(sizes.text.width, sizes.text.vocabSize, { bias: false });
@@ -118,4 +118,42 @@ function cast(name: string, parameter: nn.Parameter, dtype: DType): void {
   if (parameter.dtype === target) return;
   using moved = noGrad(() => parameter.to(target));
   parameter.setData_(moved);
+}
+
+/** The query and value projections of the decoder, which LoRA changes by default as LeRobot's for pi0: a regular expression. */
+export const DECODER_ATTENTION = String.raw`.*\.language_model\.layers\.\d+\.self_attn\.(q|v)_proj`;
+
+const PREFIX = 'model.paligemma_with_expert.paligemma.';
+const TOWER = `${PREFIX}model.vision_tower.`;
+const HEAD = `${PREFIX}lm_head.weight`;
+const EMBEDDING = `${PREFIX}model.language_model.embed_tokens.weight`;
+
+/**
+ * Where a tensor of a checkpoint with a PaliGemma belongs, as LeRobot loads it: names get the leading `model.` that older ones lack, and
+ * the head also fills in for token embeddings that the file does not have. The level `vision_model`, which transformers 5.17 dropped,
+ * is put back.
+ *
+ * @returns its own name, then those it fills in for
+ */
+export function paligemmaNames(name: string): string[] {
+  const full = name.startsWith('model.') ? name : `model.${name}`;
+  if (full === HEAD) return [HEAD, EMBEDDING];
+  if (full.startsWith(TOWER) && !full.startsWith(`${TOWER}vision_model.`))
+    return [`${TOWER}vision_model.${full.slice(TOWER.length)}`];
+  return [full];
+}
+
+const GATE = /(^|\.)language_model\.layers\.0\.mlp\.gate_proj\.weight$/;
+
+/** The variant whose shapes a checkpoint has; null where it is none of them. */
+export function paligemmaVariant(file: safetensors.TensorSource): PaligemmaVariant | null {
+  const name = file.names.find((one) => GATE.test(one));
+  if (name === undefined) return null;
+  const [mlpDim, width] = file.info(name).shape;
+  return (
+    PALIGEMMA_VARIANTS.find((variant) => {
+      const { text } = VARIANT_SIZES[variant];
+      return text.mlpDim === mlpDim && text.width === width;
+    }) ?? null
+  );
 }

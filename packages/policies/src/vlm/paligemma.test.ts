@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { renamePi0FastKey } from './rename-keys.js';
+import { paligemmaNames } from './paligemma.js';
 
 const ROOT = 'model.paligemma_with_expert.paligemma.';
 const NORM = 'encoder.layers.0.layer_norm1.weight';
@@ -19,5 +19,5 @@ test.each([
   [`${ROOT}model.vision_tower.vision_model.${NORM}`, [`${ROOT}model.vision_tower.vision_model.${NORM}`]],
   ['something.else', ['model.something.else']],
 ])('%s', (name, expected) => {
-  expect(renamePi0FastKey(name)).toEqual(expected);
+  expect(paligemmaNames(name)).toEqual(expected);
 });
