@@ -1,6 +1,6 @@
 // Datasets with cameras, small and smooth.
 import { inflateSync } from 'node:zlib';
-import { LeRobotDatasetWriter, type LeRobotDatasetWriterOptions } from '../src/dataset/writer.js';
+import { LeRobotDatasetWriter, type LeRobotDatasetWriterOptions } from '../src/writer/writer.js';
 
 export const WIDTH = 48;
 export const HEIGHT = 32;

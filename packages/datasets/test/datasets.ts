@@ -5,8 +5,8 @@ import { CraftError } from '@craft-ft/torch';
 import { type DecodedArray, parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterEach, expect } from 'vitest';
-import { fileSchema, writeColumn } from '../src/dataset/parquet-schema.js';
-import { LeRobotDatasetWriter } from '../src/dataset/writer.js';
+import { fileSchema, writeColumn } from '../src/writer/parquet-writer.js';
+import { LeRobotDatasetWriter } from '../src/writer/writer.js';
 
 const folders: string[] = [];
 

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { computeStats } from '../../datasets/src/dataset/compute-stats.js';
 import { LeRobotDataset } from '../../datasets/src/dataset/dataset.js';
 import { MultiDataset } from '../../datasets/src/dataset/mixture.js';
-import type { DatasetStats } from '../../datasets/src/dataset/stats.js';
+import { computeStats, type DatasetStats } from '../../datasets/src/dataset/stats.js';
 import { StreamingDataset } from '../../datasets/src/dataset/streaming.js';
 import { editJson, makeDataset, makeV21Dataset, valueAt } from '../../datasets/test/datasets.js';
 import { makeProcessors } from '../../policies/src/policy-processors.js';

@@ -14,7 +14,7 @@ import { join, relative } from 'node:path';
 import { setNumThreads } from '@craft-ft/torch';
 import { afterAll } from 'vitest';
 import { Xoshiro128 } from '../../datasets/src/dataset/random.js';
-import { LeRobotDatasetWriter } from '../../datasets/src/dataset/writer.js';
+import { LeRobotDatasetWriter } from '../../datasets/src/writer/writer.js';
 import { SMALL_ACT } from '../../policies/test/act-small.js';
 import { resolveTrainConfig, trainConfigSpec } from '../src/config/resolve.js';
 import type { TrainConfig } from '../src/config/train.js';

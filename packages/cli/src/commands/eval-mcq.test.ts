@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makePolicy, type PolicyConfig, parsePolicyConfig, savePolicy } from '@craft-ft/policies';
 import { manualSeed, noGrad } from '@craft-ft/torch';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodePng } from '../../../datasets/src/dataset/png.js';
+import { encodePng } from '../../../datasets/src/writer/png.js';
 import { PolicyProcessors, ProcessorPipeline } from '../../../policies/src/processors/pipeline.js';
 import { craft } from '../../test/craft.js';
 

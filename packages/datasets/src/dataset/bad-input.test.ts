@@ -10,7 +10,7 @@ import {
   writeParquet,
 } from '../../test/datasets.js';
 import { LeRobotDataset } from './dataset.js';
-import { formatPath } from './files.js';
+import { formatPath } from './dataset-files.js';
 
 const info = 'meta/info.json';
 const dataFile = 'data/chunk-000/file-000.parquet';

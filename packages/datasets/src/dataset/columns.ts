@@ -1,4 +1,7 @@
 import { CraftError } from '@craft-ft/torch';
+import type { DecodedArray } from 'hyparquet';
+import type { OnWarning } from './dataset-files.js';
+import { bookkeepingKeys, type FeatureInfo } from './dataset-info.js';
 import {
   type ColumnArray,
   type ColumnDType,
@@ -8,9 +11,8 @@ import {
   integerRange,
   viewAs,
 } from './dtypes.js';
-import { type FillTarget, fillColumn } from './fill.js';
-import { bookkeepingKeys, type FeatureInfo } from './info.js';
-import type { EpisodeRecord, LeRobotDatasetMetadata } from './metadata.js';
+import type { LeRobotDatasetMetadata } from './metadata.js';
+import type { EpisodeRecord } from './metadata-formats.js';
 import { describeType, ParquetFile, type StoredType } from './parquet.js';
 
 /** One feature of all loaded frames, in one buffer that worker threads can share. */
@@ -188,4 +190,155 @@ async function readFile(
 /** Keys that are read whatever is asked for, in the order of {@link bookkeepingKeys}. */
 export function withBookkeeping(keys: readonly string[]): string[] {
   return [...new Set([...keys, ...bookkeepingKeys])];
+}
+
+/** Where decoded values go, and how to name the place in an error. */
+export interface FillTarget {
+  readonly column: Column;
+  /** First row of the column to fill. */
+  readonly row: number;
+  /** File, column and episode. */
+  readonly where: string;
+  /** Frame of the episode that `row` is. */
+  readonly firstFrame: number;
+}
+
+/**
+ * Copies decoded values `[from, to)` into consecutive rows of a column: scalars one by one, nested lists flattened.
+ *
+ * @throws CraftError `DATASET_NULL`, `DATASET_COLUMN_WIDTH`, naming the frame.
+ */
+export function fillColumn(target: FillTarget, values: DecodedArray, from: number, to: number): void {
+  const { data, width } = target.column;
+  let at = target.row * width;
+  if (sameKind(data, values)) {
+    data.set(values.subarray(from, to) as never, at);
+    return;
+  }
+  const put = data instanceof BigInt64Array ? putBigInt(data) : putNumber(data);
+  for (let i = from; i < to; i++) {
+    const value: unknown = values[i];
+    const count = Array.isArray(value) ? putNested(put, at, value) : put(at, value);
+    if (count === width) {
+      at += width;
+      continue;
+    }
+    const frame = target.firstFrame + i - from;
+    if (Number.isNaN(count)) {
+      throw new CraftError('DATASET_NULL', `${target.where}, frame ${frame}: a value is missing (null)`);
+    }
+    throw new CraftError(
+      'DATASET_COLUMN_WIDTH',
+      `${target.where}, frame ${frame}: ${count} values, info.json says ${width} (shape [${target.column.shape.join(', ')}])`,
+    );
+  }
+}
+
+/** Writes one value and returns 1, or NaN for null. */
+type Put = (at: number, value: unknown) => number;
+
+function putNumber(data: Exclude<Column['data'], BigInt64Array>): Put {
+  return (at, value) => {
+    if (value === null || value === undefined) return Number.NaN;
+    data[at] = Number(value);
+    return 1;
+  };
+}
+
+function putBigInt(data: BigInt64Array): Put {
+  return (at, value) => {
+    if (value === null || value === undefined) return Number.NaN;
+    data[at] = typeof value === 'bigint' ? value : BigInt(value as number);
+    return 1;
+  };
+}
+
+/** Writes a nested list from `at` on and returns the number of values. */
+function putNested(put: Put, at: number, list: readonly unknown[]): number {
+  let count = 0;
+  for (const item of list)
+    count += Array.isArray(item) ? putNested(put, at + count, item) : put(at + count, item);
+  return count;
+}
+
+/** Whether values can be copied as a block: both typed arrays of one class, one value per row. */
+function sameKind(data: Column['data'], values: DecodedArray): values is Exclude<DecodedArray, unknown[]> {
+  return ArrayBuffer.isView(values) && values.constructor === data.constructor;
+}
+
+/**
+ * Checks what was read against the metadata: every row belongs to the episode and frame it should, every task exists, every
+ * float is finite. An `index` column that disagrees is an error in v3.0; v2.x files of third-party converters often restart
+ * it, there it is corrected from the episode lengths with one warning.
+ *
+ * @param columns By dataset key, with all bookkeeping columns.
+ * @throws CraftError `DATASET_ROWS`, `DATASET_TASK`, `DATASET_NAN`, naming file, column, episode and frame.
+ */
+export function verifyColumns(
+  metadata: LeRobotDatasetMetadata,
+  episodes: readonly EpisodeRecord[],
+  columns: ReadonlyMap<string, Column>,
+  warn: OnWarning,
+): void {
+  const int64 = (key: string): BigInt64Array => columns.get(key)!.data as BigInt64Array;
+  const episodeIndex = int64('episode_index');
+  const frameIndex = int64('frame_index');
+  const index = int64('index');
+  const taskIndex = int64('task_index');
+  let corrected: string | undefined;
+  let row = 0;
+  for (const episode of episodes) {
+    const path = metadata.dataPath(episode);
+    const expectEqual = (column: string, frame: number, found: bigint, expected: number): void => {
+      if (found === BigInt(expected)) return;
+      throw new CraftError(
+        'DATASET_ROWS',
+        `${path}: column "${column}" is ${found} at frame ${frame} of episode ${episode.episodeIndex}, ` +
+          `expected ${expected} by ${metadata.episodesSource}; download or record the dataset again`,
+      );
+    };
+    for (let frame = 0; frame < episode.length; frame++, row++) {
+      expectEqual('episode_index', frame, episodeIndex[row]!, episode.episodeIndex);
+      expectEqual('frame_index', frame, frameIndex[row]!, frame);
+      if (index[row] !== BigInt(episode.fromIndex + frame)) {
+        if (metadata.version === '3.0') expectEqual('index', frame, index[row]!, episode.fromIndex + frame);
+        index[row] = BigInt(episode.fromIndex + frame);
+        corrected ??= path;
+      }
+      // Recordings without any instruction are listed by some converters as an empty table.
+      if (metadata.tasks.size === 0 || metadata.tasks.has(Number(taskIndex[row]))) continue;
+      throw new CraftError(
+        'DATASET_TASK',
+        `${path}: column "task_index" is ${taskIndex[row]} at frame ${frame} of episode ${episode.episodeIndex}, which the tasks file does not list`,
+      );
+    }
+    verifyFinite(path, episode, columns, row - episode.length);
+  }
+  if (corrected !== undefined) {
+    warn(
+      `${corrected}: column "index" does not count frames through the dataset; it is corrected from the episode lengths`,
+    );
+  }
+}
+
+function verifyFinite(
+  path: string,
+  episode: EpisodeRecord,
+  columns: ReadonlyMap<string, Column>,
+  firstRow: number,
+): void {
+  for (const [key, { data, width }] of columns) {
+    if (!(data instanceof Float32Array || data instanceof Float64Array)) continue;
+    const from = firstRow * width;
+    const to = from + episode.length * width;
+    for (let i = from; i < to; i++) {
+      if (Number.isFinite(data[i]!)) continue;
+      const frame = Math.floor((i - from) / width);
+      const element = width === 1 ? '' : `, element ${(i - from) % width}`;
+      throw new CraftError(
+        'DATASET_NAN',
+        `${path}: column "${key}" is ${data[i]} at frame ${frame} of episode ${episode.episodeIndex}${element}; repair or leave out the episode`,
+      );
+    }
+  }
 }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { expectCraftError, makeDataset, makeV21Dataset, valueAt } from '../../test/datasets.js';
 import { LeRobotDataset } from './dataset.js';
-import { featureTable, formatFeatureTable } from './feature-table.js';
+import { featureTable, formatFeatureTable } from './dataset-info.js';
 import { type AbsoluteIndex, absoluteIndex, type SubsetIndex, subsetIndex } from './indices.js';
 
 const rows = (dataset: LeRobotDataset): SubsetIndex[] =>

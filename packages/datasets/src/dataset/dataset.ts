@@ -1,8 +1,9 @@
 import { CraftError } from '@craft-ft/torch';
 import { type Batch, type BatchColumn, gather, gatherWindows } from './batch.js';
-import { type Column, readColumns, withBookkeeping } from './columns.js';
+import { type Column, readColumns, verifyColumns, withBookkeeping } from './columns.js';
+import type { OnWarning } from './dataset-files.js';
+import { type DatasetFeature, isBookkeeping, policyKeys, type RenameMap } from './dataset-info.js';
 import { columnDType } from './dtypes.js';
-import type { OnWarning } from './files.js';
 import {
   type AbsoluteIndex,
   absoluteIndex,
@@ -12,12 +13,8 @@ import {
   spanOfRow,
   subsetIndex,
 } from './indices.js';
-import { isBookkeeping } from './info.js';
 import { LeRobotDatasetMetadata } from './metadata.js';
-import { policyKeys, type RenameMap } from './rename.js';
 import type { DatasetStats } from './stats.js';
-import { verifyColumns } from './verify.js';
-import { deltaOffsets } from './windows.js';
 
 /** Options of {@link LeRobotDataset.open}. Keys are policy keys, i.e. after `renameMap`. */
 export interface LeRobotDatasetOptions {
@@ -37,16 +34,6 @@ export interface LeRobotDatasetOptions {
   toleranceS?: number;
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning?: OnWarning;
-}
-
-/** A feature of a loaded dataset under its policy key. */
-export interface DatasetFeature {
-  readonly datasetKey: string;
-  /** numpy dtype, or `string`, `image`, `video`, … */
-  readonly dtype: string;
-  /** Shape of one frame. */
-  readonly shape: readonly number[];
-  readonly names: unknown;
 }
 
 /** One frame: as a {@link Batch} without the leading B. */
@@ -281,4 +268,32 @@ function renameStats(
     renamed[names.get(key)!] = values;
   }
   return renamed;
+}
+
+/**
+ * Frame offsets of delta timestamps: δ = round(Δt · fps).
+ *
+ * @param key Feature the deltas belong to, for the message.
+ * @param deltas Seconds relative to the frame asked for; negative for the past.
+ * @param fps Frames per second of the dataset.
+ * @param toleranceS How far, in seconds, a delta may be from a multiple of 1/fps; LeRobot's default is 1e-4.
+ * @throws CraftError `DATASET_DELTA` when there is no delta, or one is not a multiple of 1/fps.
+ */
+export function deltaOffsets(
+  key: string,
+  deltas: readonly number[],
+  fps: number,
+  toleranceS: number,
+): Int32Array {
+  if (deltas.length === 0) {
+    throw new CraftError('DATASET_DELTA', `delta_timestamps of "${key}" is empty; leave the key out instead`);
+  }
+  return Int32Array.from(deltas, (delta) => {
+    const frames = Math.round(delta * fps);
+    if (Math.abs(delta * fps - frames) / fps <= toleranceS) return frames;
+    throw new CraftError(
+      'DATASET_DELTA',
+      `delta_timestamps of "${key}": ${delta} s is not a multiple of 1/${fps} s (nearest is ${frames}/${fps}) within ${toleranceS} s`,
+    );
+  });
 }

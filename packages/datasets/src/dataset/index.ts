@@ -1,17 +1,25 @@
-export type { VideoEncoding } from '../video/encoder.js';
 export type { Batch, BatchColumn } from './batch.js';
 export { type Column, readColumns } from './columns.js';
-export { computeStats } from './compute-stats.js';
 export {
-  type DatasetFeature,
+  deltaOffsets,
   type Item,
   LeRobotDataset,
   type LeRobotDatasetOptions,
 } from './dataset.js';
+export {
+  bookkeepingKeys,
+  type DatasetFeature,
+  type DatasetInfo,
+  type FeatureInfo,
+  type FeatureRow,
+  type FeatureSource,
+  featureTable,
+  formatFeatureTable,
+  imageShape,
+  isBookkeeping,
+  type RenameMap,
+} from './dataset-info.js';
 export { type ColumnArray, type ColumnDType, columnDType } from './dtypes.js';
-export type { FrameValue, RgbImage } from './episode-buffer.js';
-export { type FeatureRow, featureTable, formatFeatureTable } from './feature-table.js';
-export { GroupSampler, type SamplerGroup } from './group-sampler.js';
 export {
   type AbsoluteIndex,
   absoluteIndex,
@@ -19,33 +27,31 @@ export {
   type SubsetIndex,
   subsetIndex,
 } from './indices.js';
+export { LeRobotDatasetMetadata } from './metadata.js';
+export type { EpisodeRecord, VideoSegment } from './metadata-formats.js';
 export {
-  bookkeepingKeys,
-  type DatasetInfo,
-  type FeatureInfo,
-  type FeatureSource,
-  imageShape,
-  isBookkeeping,
-} from './info.js';
-export { type EpisodeRecord, LeRobotDatasetMetadata, type VideoSegment } from './metadata.js';
-export { type MixtureMember, MultiDataset } from './mixture.js';
-export { MixtureSampler, type MixtureSamplerOptions, memberSeed } from './mixture-sampler.js';
+  type MixtureMember,
+  MixtureSampler,
+  type MixtureSamplerOptions,
+  MultiDataset,
+  memberSeed,
+} from './mixture.js';
 export { shuffle, Xoshiro128 } from './random.js';
-export type { RenameMap } from './rename.js';
 export {
   EpisodeAwareSampler,
   type EpisodeAwareSamplerOptions,
   FrameSampler,
+  GroupSampler,
   RandomSampler,
+  type SamplerGroup,
   type SamplerOptions,
 } from './samplers.js';
 export {
   aggregateStats,
+  computeStats,
   type DatasetStats,
   type FeatureStats,
   type QuantileName,
   quantileNames,
 } from './stats.js';
 export { StreamingDataset, type StreamingDatasetOptions } from './streaming.js';
-export { deltaOffsets } from './windows.js';
-export { type Frame, LeRobotDatasetWriter, type LeRobotDatasetWriterOptions } from './writer.js';

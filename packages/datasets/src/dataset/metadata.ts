@@ -1,46 +1,9 @@
 import { isAbsolute, resolve } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
-import { formatPath, type OnWarning } from './files.js';
-import { type DatasetInfo, type FeatureInfo, loadInfo } from './info.js';
-import { loadV2 } from './metadata-v2.js';
-import { loadV3 } from './metadata-v3.js';
+import { formatPath, type OnWarning } from './dataset-files.js';
+import { type DatasetInfo, type FeatureInfo, loadInfo } from './dataset-info.js';
+import { type EpisodeRecord, type LoadedMetadata, loadV2, loadV3 } from './metadata-formats.js';
 import { aggregateStats, type DatasetStats } from './stats.js';
-
-/** Where an episode's frames are inside one camera's video files. */
-export interface VideoSegment {
-  readonly chunkIndex: number;
-  readonly fileIndex: number;
-  /** Seconds within the file. */
-  readonly fromTimestamp: number;
-  readonly toTimestamp: number;
-}
-
-/** One episode as the metadata describes it. */
-export interface EpisodeRecord {
-  readonly episodeIndex: number;
-  /** Frames. */
-  readonly length: number;
-  readonly tasks: readonly string[];
-  /** Dataset-wide `index` of the first frame. */
-  readonly fromIndex: number;
-  readonly dataChunk: number;
-  readonly dataFile: number;
-  /** By video feature. */
-  readonly videos: Readonly<Record<string, VideoSegment>>;
-}
-
-/** What the version-specific readers hand over. */
-export interface LoadedMetadata {
-  readonly tasks: ReadonlyMap<number, string>;
-  /** Sorted by episode index. */
-  readonly episodes: readonly EpisodeRecord[];
-  /** Name of the file (relative to the root) that lists episodes, for messages. */
-  readonly episodesSource: string;
-  /** Statistics over everything, where the dataset has them ready-made. */
-  readonly total: () => DatasetStats | undefined;
-  /** Statistics per episode, in the order asked for; undefined where the dataset has none. */
-  readonly perEpisode: (episodes: readonly number[]) => Promise<DatasetStats[] | undefined>;
-}
 
 export interface MetadataOptions {
   /** Receives one-line warnings. Default: `console.warn`. */

@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { editJson, expectCraftError, makeDataset } from '../../test/datasets.js';
 import { LeRobotDataset } from './dataset.js';
 import { subsetIndex } from './indices.js';
-import { MultiDataset } from './mixture.js';
-import { apportion, MixtureSampler } from './mixture-sampler.js';
+import { apportion, MixtureSampler, MultiDataset } from './mixture.js';
 
 const action = { action: [0, 0.1, 0.2] };
 

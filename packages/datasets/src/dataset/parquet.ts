@@ -9,7 +9,7 @@ import {
   type SchemaTree,
 } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import { firstLine, missingFile, readIfPresent } from './files.js';
+import { firstLine, missingFile, readIfPresent } from './dataset-files.js';
 
 /** Type of a column as stored: how many lists deep, and the element's numpy name (`string`, `bytes`, `struct` otherwise). */
 export interface StoredType {

@@ -3,13 +3,12 @@ import { parquetMetadata } from 'hyparquet';
 import { describe, expect, it } from 'vitest';
 import { shared, sharedPath } from '../../../torch/test/shared.js';
 import { expectCraftError, makeDataset } from '../../test/datasets.js';
-import { computeStats } from './compute-stats.js';
 import { LeRobotDataset } from './dataset.js';
-import { featureTable } from './feature-table.js';
-import { readIfPresent } from './files.js';
+import { readIfPresent } from './dataset-files.js';
+import { featureTable } from './dataset-info.js';
 import { subsetIndex } from './indices.js';
 import { LeRobotDatasetMetadata } from './metadata.js';
-import { aggregateStats, type FeatureStats, quantileNames } from './stats.js';
+import { aggregateStats, computeStats, type FeatureStats, quantileNames } from './stats.js';
 
 /** Largest difference of two sets of statistics, relative to the feature's largest magnitude. */
 function difference(a: FeatureStats, b: FeatureStats): number {

@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { editJson, makeDataset, makeV21Dataset, valueAt } from '../../test/datasets.js';
-import { computeStats } from './compute-stats.js';
 import { LeRobotDataset } from './dataset.js';
 import { LeRobotDatasetMetadata } from './metadata.js';
-import { aggregateStats, type FeatureStats } from './stats.js';
+import { aggregateStats, computeStats, type FeatureStats } from './stats.js';
 
 const ignore = (): void => {};
 

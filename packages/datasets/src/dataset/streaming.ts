@@ -1,14 +1,13 @@
 import { CraftError } from '@craft-ft/torch';
-import { type Batch, type BatchColumn, gather, gatherWindows } from './batch.js';
-import { collate, type Pick } from './collate.js';
-import { type Column, readColumns } from './columns.js';
-import { type DatasetFeature, LeRobotDataset, type LeRobotDatasetOptions } from './dataset.js';
+import { type Batch, type BatchColumn, collate, gather, gatherWindows, type Pick } from './batch.js';
+import { type Column, readColumns, verifyColumns } from './columns.js';
+import { LeRobotDataset, type LeRobotDatasetOptions } from './dataset.js';
+import { type DatasetFeature, isBookkeeping } from './dataset-info.js';
 import { absoluteIndex, type EpisodeSpan, spanOfRow, subsetIndex } from './indices.js';
-import { isBookkeeping } from './info.js';
-import { type EpisodeRecord, LeRobotDatasetMetadata } from './metadata.js';
+import { LeRobotDatasetMetadata } from './metadata.js';
+import type { EpisodeRecord } from './metadata-formats.js';
 import type { DatasetStats } from './stats.js';
 import { type StreamedFrame, StreamOrder } from './stream-order.js';
-import { verifyColumns } from './verify.js';
 
 /** Options of {@link StreamingDataset.open}: those of LeRobotDataset, and the shuffling. */
 export interface StreamingDatasetOptions extends LeRobotDatasetOptions {

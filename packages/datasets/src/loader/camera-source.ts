@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { CraftError } from '@craft-ft/torch/errors';
-import type { DatasetFeature } from '../dataset/dataset.js';
-import { imageShape } from '../dataset/info.js';
-import type { EpisodeRecord, LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { type DatasetFeature, imageShape } from '../dataset/dataset-info.js';
+import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import type { EpisodeRecord } from '../dataset/metadata-formats.js';
 import type { FrameTask, ImageTask, VideoTask } from './frame-task.js';
 
 /** What of a dataset its cameras need; a `LeRobotDataset` or `StreamingDataset` has it. */

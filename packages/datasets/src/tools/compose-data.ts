@@ -1,27 +1,42 @@
-import { CraftError } from '@craft-ft/torch';
-import { computeStats } from '../dataset/compute-stats.js';
-import type { OnWarning } from '../dataset/files.js';
-import { isBookkeeping } from '../dataset/info.js';
-import type { DatasetStats } from '../dataset/stats.js';
-import type { WrittenEpisode } from '../dataset/write-metadata.js';
-import type { ComposeOptions } from './compose.js';
-import { DataWriter, type EpisodeNumbers } from './data-writer.js';
-import { type ReadEpisode, readEpisodes, type SourceEpisode } from './read-episodes.js';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { CraftError, explainWriteError } from '@craft-ft/torch';
+import type { DecodedArray } from 'hyparquet';
+import { type ByteWriter, fileWriter, ParquetWriter } from 'hyparquet-writer';
+import { formatPath, type OnWarning } from '../dataset/dataset-files.js';
+import { type FeatureInfo, isBookkeeping } from '../dataset/dataset-info.js';
+import { computeStats, type DatasetStats } from '../dataset/stats.js';
+import { type FileSlot, makeFolderOf, nextSlot } from '../writer/data-files.js';
+import { dataPath, type WrittenEpisode } from '../writer/metadata-files.js';
+import {
+  fileSchema,
+  huggingfaceMetadata,
+  imageColumn,
+  listDepth,
+  toRows,
+  writeColumn,
+} from '../writer/parquet-writer.js';
+import { type OtherColumns, type ReadEpisode, readEpisodes, type SourceEpisode } from './source-episodes.js';
+
+interface DataOptions {
+  readonly onWarning: OnWarning;
+  readonly onProgress?: (episodes: number, of: number) => void;
+  readonly toleranceS: number;
+  readonly dataFilesSizeInMb: number;
+}
 
 /** Writes the data files. Returns the episodes as the metadata needs them, without videos, and all tasks. */
 export async function composeData(
   episodes: readonly SourceEpisode[],
   root: string,
-  options: ComposeOptions,
-  warn: OnWarning,
+  options: DataOptions,
 ): Promise<{ written: WrittenEpisode[]; tasks: string[] }> {
   const { features } = episodes[0]!.metadata;
-  const writer = new DataWriter(root, features, (options.dataFilesSizeInMb ?? 100) * 2 ** 20);
+  const writer = new DataWriter(root, features, options.dataFilesSizeInMb * 2 ** 20);
   const written: WrittenEpisode[] = [];
   const taskIndex = new Map<string, number>();
   let from = 0;
-  for await (const source of readEpisodes(episodes, warn)) {
-    checkTimestamps(source, options.toleranceS ?? 1e-4);
+  for await (const source of readEpisodes(episodes, options.onWarning)) {
+    checkTimestamps(source, options.toleranceS);
     const index = written.length;
     const { length } = source.episode;
     const numbers = renumbered(source, index, from, taskIndex);
@@ -80,5 +95,94 @@ function checkTimestamps({ metadata, episode, columns, row }: ReadEpisode, toler
       `${metadata.root}: frame ${frame} of episode ${episode.episodeIndex} is at ${found} s, expected ${expected} s at ` +
         `${metadata.fps} fps; run craft dataset doctor, and leave the episode out`,
     );
+  }
+}
+
+/** Values of one episode: numbers row-major by feature. */
+export type EpisodeNumbers = ReadonlyMap<string, ArrayLike<number> | BigInt64Array>;
+
+/**
+ * The data files of a dataset that is written in one go, one row group per episode. Files are written under their own names as they
+ * grow: nobody looks at the folder before it is complete.
+ */
+export class DataWriter {
+  readonly #root: string;
+  readonly #features: readonly (readonly [string, FeatureInfo])[];
+  readonly #maxBytes: number;
+  #slot: FileSlot = { chunk: 0, file: 0 };
+  #open: { path: string; bytes: ByteWriter; parquet: ParquetWriter } | undefined;
+
+  /** @param features All of them; videos are left out. */
+  constructor(root: string, features: Readonly<Record<string, FeatureInfo>>, maxBytes: number) {
+    this.#root = root;
+    this.#features = Object.entries(features).filter(([, { dtype }]) => dtype !== 'video');
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Writes an episode. Returns the file it is in. @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
+  write(numbers: EpisodeNumbers, others: OtherColumns, rows: number): FileSlot {
+    const columnData = this.#features.map(([name, { dtype, shape }]) => {
+      const own = numbers.get(name);
+      if (own !== undefined) return { name, data: toRows(dtype, shape, own) };
+      const data = [...others.get(name)!] as DecodedArray;
+      // Every picture is different: a dictionary or extremes of them would only cost.
+      return dtype === 'image'
+        ? { name, data, encoding: 'PLAIN' as const, statistics: false }
+        : { name, data };
+    });
+    let estimate = 0;
+    for (const values of numbers.values()) estimate += (values as Uint8Array).byteLength;
+    for (const values of others.values())
+      for (const value of values) estimate += typeof value === 'string' ? value.length : value.bytes.length;
+    if (this.#open !== undefined && this.#open.bytes.offset + estimate >= this.#maxBytes) {
+      this.finish();
+      this.#slot = nextSlot(this.#slot, 1000);
+    }
+    this.#open ??= this.#begin();
+    const { path, parquet } = this.#open;
+    attempt(path, () => parquet.write({ columnData, rowGroupSize: rows }));
+    return this.#slot;
+  }
+
+  /** Completes the open file. */
+  finish(): void {
+    if (this.#open === undefined) return;
+    const { path, parquet } = this.#open;
+    this.#open = undefined;
+    attempt(path, () => {
+      parquet.finish();
+      const fd = openSync(path, 'r+');
+      fsyncSync(fd);
+      closeSync(fd);
+    });
+  }
+
+  #begin(): { path: string; bytes: ByteWriter; parquet: ParquetWriter } {
+    const { chunk, file } = this.#slot;
+    const path = formatPath(this.#root, dataPath, { chunk_index: chunk, file_index: file });
+    makeFolderOf(path);
+    const schema = fileSchema(
+      this.#features.map(([key, { dtype, shape }]) =>
+        dtype === 'image' ? imageColumn(key) : writeColumn(key, dtype, listDepth(shape)),
+      ),
+    );
+    const described = huggingfaceMetadata(Object.fromEntries(this.#features));
+    return attempt(path, () => {
+      const bytes = fileWriter(path) as ByteWriter;
+      const parquet = new ParquetWriter({
+        writer: bytes,
+        schema,
+        kvMetadata: [{ key: 'huggingface', value: described }],
+      });
+      return { path, bytes, parquet };
+    });
+  }
+}
+
+function attempt<T>(path: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw explainWriteError(error, path);
   }
 }

@@ -2,18 +2,22 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile } from '@craft-ft/torch';
 import { parquetWriteBuffer } from 'hyparquet-writer';
+import type { OnWarning } from '../dataset/dataset-files.js';
 import { columnDType } from '../dataset/dtypes.js';
-import type { OnWarning } from '../dataset/files.js';
 import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { fileSchema, isVisual } from '../dataset/parquet-schema.js';
 import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
-import { episodeColumns, nest } from '../dataset/write-episodes.js';
-import { dataPath, MetadataFiles, videoPath, type WrittenEpisode } from '../dataset/write-metadata.js';
-import type { ComposeOptions } from './compose.js';
+import {
+  dataPath,
+  episodeColumns,
+  MetadataFiles,
+  nest,
+  videoPath,
+  type WrittenEpisode,
+} from '../writer/metadata-files.js';
+import { fileSchema, isVisual } from '../writer/parquet-writer.js';
 import type { PlacedVideos } from './compose-videos.js';
-import { readEpisodeStats } from './episode-stats.js';
-import type { SourceEpisode } from './read-episodes.js';
-import { readTable, type TableColumn, writeTable } from './table.js';
+import { readEpisodeStats, readTable, type TableColumn, writeTable } from './metadata-tables.js';
+import type { SourceEpisode } from './source-episodes.js';
 
 /**
  * Writes meta/ for everything but cameras: the recorder's own code writes tasks, statistics and info.json, as for the last of the
@@ -24,11 +28,11 @@ export function writeComposedMetadata(
   root: string,
   episodes: readonly WrittenEpisode[],
   tasks: readonly string[],
-  options: ComposeOptions,
+  sizes: { readonly dataFilesSizeInMb: number; readonly videoFilesSizeInMb: number },
 ): void {
   const numeric = Object.entries(like.features).filter(([, { dtype }]) => columnDType(dtype) !== undefined);
   const features = Object.fromEntries(numeric);
-  const dataFilesSizeInMb = options.dataFilesSizeInMb ?? 100;
+  const { dataFilesSizeInMb, videoFilesSizeInMb } = sizes;
   const info = {
     codebase_version: 'v3.0',
     robot_type: like.robotType,
@@ -37,7 +41,7 @@ export function writeComposedMetadata(
     total_tasks: 0,
     chunks_size: 1000,
     data_files_size_in_mb: dataFilesSizeInMb,
-    video_files_size_in_mb: options.videoFilesSizeInMb ?? 200,
+    video_files_size_in_mb: videoFilesSizeInMb,
     fps: like.fps,
     splits: {},
     data_path: dataPath,

@@ -22,12 +22,12 @@ import { numberIn, writeClip } from '../../test/video.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
 import { subsetIndex } from '../dataset/indices.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { LeRobotDatasetWriter } from '../dataset/writer.js';
 import { VideoReader } from '../video/index.js';
+import { LeRobotDatasetWriter } from '../writer/writer.js';
 import { examineDataset } from './doctor/doctor.js';
 import { convertDataset, deleteEpisodes, mergeDatasets, splitDataset } from './edit.js';
-import { readEpisodes } from './read-episodes.js';
-import { readTable } from './table.js';
+import { readTable } from './metadata-tables.js';
+import { readEpisodes } from './source-episodes.js';
 
 const fps = 10;
 const camera = 'observation.images.top';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
-import type { EpisodeRecord } from '../dataset/metadata.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import type { EpisodeRecord } from '../dataset/metadata-formats.js';
 import { type Composed, type ComposeOptions, checkVacant, composeDataset } from './compose.js';
 
 /** Options of {@link convertDataset}. */

@@ -1,16 +1,14 @@
-import { existsSync } from 'node:fs';
+import { constants, copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { computeStats } from '../dataset/compute-stats.js';
+import { atomicWriteFile, explainWriteError } from '@craft-ft/torch';
+import { type OnWarning, parseJson, parseJsonLines, readTextIfPresent } from '../dataset/dataset-files.js';
 import { columnDType } from '../dataset/dtypes.js';
-import { type OnWarning, parseJson, parseJsonLines, readTextIfPresent } from '../dataset/files.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { aggregateStats, type DatasetStats } from '../dataset/stats.js';
-import { nest } from '../dataset/write-episodes.js';
-import { keepOriginal, replaceFile } from './backup.js';
+import { aggregateStats, computeStats, type DatasetStats } from '../dataset/stats.js';
+import { nest } from '../writer/metadata-files.js';
 import { statsJson } from './compose-metadata.js';
-import { episodesFiles } from './episode-stats.js';
-import { readEpisodes } from './read-episodes.js';
-import { readTable, type TableColumn, writeTable } from './table.js';
+import { episodesFiles, readTable, type TableColumn, writeTable } from './metadata-tables.js';
+import { readEpisodes } from './source-episodes.js';
 
 /**
  * Computes the statistics of every numeric feature from the data, by LeRobot's definitions, and writes them where the format
@@ -95,4 +93,29 @@ async function writeEpisodes(path: string, sets: ReadonlyMap<number, DatasetStat
   const after = [...table].filter(([name]) => name.startsWith('meta/'));
   keepOriginal(path);
   writeTable(path, new Map([...before, ...fresh, ...after]));
+}
+
+/**
+ * Replaces a file, all or nothing, keeping the original as `<path>.bak` (`.bak.2` and so on when that exists).
+ *
+ * @returns the name of the copy; undefined when there was no file.
+ * @throws CraftError `DISK_FULL`, `WRITE_FAILED`.
+ */
+export function replaceFile(path: string, content: string | Uint8Array): string | undefined {
+  const copy = existsSync(path) ? keepOriginal(path) : undefined;
+  atomicWriteFile(path, content);
+  return copy;
+}
+
+/** Copies a file that is about to be replaced; never over another copy. */
+export function keepOriginal(path: string): string {
+  for (let n = 1; ; n++) {
+    const copy = n === 1 ? `${path}.bak` : `${path}.bak.${n}`;
+    try {
+      copyFileSync(path, copy, constants.COPYFILE_EXCL);
+      return copy;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainWriteError(error, copy);
+    }
+  }
 }

@@ -5,10 +5,10 @@ import { sharedPath } from '../../../../torch/test/shared.js';
 import { editJson, makeDataset, makeV21Dataset, temporaryFolder } from '../../../test/datasets.js';
 import { writeClip } from '../../../test/video.js';
 import { convertDataset } from '../edit.js';
-import { decodeVideo, probeVideo, type VideoProbe } from '../probe-video.js';
-import { readTable, type TableColumn, writeTable } from '../table.js';
+import { readTable, type TableColumn, writeTable } from '../metadata-tables.js';
+import { decodeVideo, probeVideo, type VideoProbe } from './check-videos.js';
 import { examineDataset } from './doctor.js';
-import { exitCode, type Finding, type FindingCode, findingCodes } from './finding.js';
+import { exitCode, type Finding, type FindingCode, findingCodes } from './findings.js';
 
 const camera = 'observation.images.top';
 const data = 'data/chunk-000/file-000.parquet';

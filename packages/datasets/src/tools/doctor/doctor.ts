@@ -1,14 +1,12 @@
-import { resolve } from 'node:path';
-import type { OnWarning } from '../../dataset/files.js';
+import { join, resolve } from 'node:path';
+import { CraftError } from '@craft-ft/torch';
+import { type OnWarning, parseJson, readTextIfPresent } from '../../dataset/dataset-files.js';
 import { LeRobotDatasetMetadata } from '../../dataset/metadata.js';
-import { probeVideo, type VideoProbe } from '../probe-video.js';
-import { checkData } from './check-data.js';
-import { checkEmptyFiles, checkMetadata } from './check-metadata.js';
-import { checkOrphans } from './check-orphans.js';
-import { checkStats } from './check-stats.js';
-import { checkVideos } from './check-videos.js';
-import { type Finding, Findings } from './finding.js';
-import { ValueRanges } from './value-ranges.js';
+import { recomputeStats, replaceFile } from '../recompute-stats.js';
+import { checkData, ValueRanges } from './check-data.js';
+import { actualTotals, checkEmptyFiles, checkMetadata, checkOrphans, checkStats } from './check-metadata.js';
+import { checkVideos, probeVideo, type VideoProbe } from './check-videos.js';
+import { type Finding, Findings } from './findings.js';
 
 export interface DoctorOptions {
   /** Largest distance of a timestamp from frame / fps, and of a video frame from its time, seconds. Default 1e-4. */
@@ -76,4 +74,44 @@ async function checkStatistics(
   } catch (error) {
     findings.addError('METADATA_UNREADABLE', 'meta', error);
   }
+}
+
+/** What {@link fixDataset} did, and what it could not do; one sentence each. */
+export interface Fixed {
+  readonly done: readonly string[];
+  readonly failed: readonly string[];
+}
+
+/**
+ * Mends what can be mended without guessing: the totals of info.json, from the metadata's own lists, and the statistics of
+ * numeric features, from the data if all of it is readable. Every file is replaced all or nothing, its original kept as `.bak`.
+ * Data and videos are never touched. Examine again afterwards.
+ */
+export async function fixDataset({ root, metadata, findings }: Examination): Promise<Fixed> {
+  const done: string[] = [];
+  const failed: string[] = [];
+  if (metadata === undefined) return { done, failed };
+  const fixable = findings.filter((finding) => finding.fixable === true);
+  const attempt = async (what: string, step: () => unknown): Promise<void> => {
+    try {
+      await step();
+      done.push(what);
+    } catch (error) {
+      if (!(error instanceof CraftError)) throw error;
+      failed.push(`not done: ${what}: ${error.message}`);
+    }
+  };
+  if (fixable.some(({ code }) => code === 'TOTALS')) {
+    await attempt('the totals of meta/info.json', () => {
+      const path = join(root, 'meta', 'info.json');
+      const info = parseJson(readTextIfPresent(path)!, path) as Record<string, unknown>;
+      const totals = Object.entries(actualTotals(metadata.episodes, metadata.tasks));
+      for (const [key, value] of totals) if (info[key] !== undefined) info[key] = value;
+      replaceFile(path, JSON.stringify(info, null, 4));
+    });
+  }
+  if (fixable.some(({ code }) => code.startsWith('STATS'))) {
+    await attempt('the statistics of numeric features', () => recomputeStats(root, () => {}));
+  }
+  return { done, failed };
 }

@@ -1,13 +1,23 @@
 import { join } from 'node:path';
 import { StagedFile, writeFully } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
-import { formatPath } from './files.js';
-import type { VideoSegment } from './metadata.js';
-import { emptyBody, type ParquetBody, stageRowGroup } from './parquet-append.js';
-import { fileSchema, writeColumn } from './parquet-schema.js';
-import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './staged.js';
-import { aggregateStats, type DatasetStats, type FeatureStats } from './stats.js';
-import { episodeColumns, nest } from './write-episodes.js';
+import { formatPath } from '../dataset/dataset-files.js';
+import { isBookkeeping } from '../dataset/dataset-info.js';
+import { integerRange } from '../dataset/dtypes.js';
+import type { VideoSegment } from '../dataset/metadata-formats.js';
+import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
+import type { VideoEncoding } from '../video/encoder.js';
+import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './data-files.js';
+import {
+  emptyBody,
+  fileSchema,
+  isVisual,
+  isWritable,
+  type ParquetBody,
+  stageRowGroup,
+  type WriteColumn,
+  writeColumn,
+} from './parquet-writer.js';
 
 export interface WrittenFeature {
   readonly dtype: string;
@@ -203,4 +213,159 @@ function stageTasks(path: string, tasks: readonly string[]): StagedFile {
     columns.map(({ name }, i) => ({ name, data: values[i]! })),
     [{ key: 'pandas', value: JSON.stringify(pandas) }],
   ).file;
+}
+
+/**
+ * The columns of meta/episodes, in LeRobot's order.
+ *
+ * @param slot The file these rows are in.
+ */
+export function episodeColumns(
+  episodes: readonly WrittenEpisode[],
+  features: Readonly<Record<string, WrittenFeature>>,
+  slot: FileSlot,
+): { columns: WriteColumn[]; values: DecodedArray[] } {
+  const columns: WriteColumn[] = [];
+  const values: DecodedArray[] = [];
+  const add = (column: WriteColumn, data: DecodedArray): void => {
+    columns.push(column);
+    values.push(data);
+  };
+  const addInteger = (name: string, of: (episode: WrittenEpisode) => number): void =>
+    add(
+      writeColumn(name, 'int64'),
+      BigInt64Array.from(episodes, (episode) => BigInt(of(episode))),
+    );
+  addInteger('episode_index', (episode) => episode.index);
+  add(
+    writeColumn('tasks', 'string', 1),
+    episodes.map((episode) => [...episode.tasks]),
+  );
+  addInteger('length', (episode) => episode.length);
+  addInteger('data/chunk_index', (episode) => episode.data.chunk);
+  addInteger('data/file_index', (episode) => episode.data.file);
+  addInteger('dataset_from_index', (episode) => episode.fromIndex);
+  addInteger('dataset_to_index', (episode) => episode.fromIndex + episode.length);
+  for (const [key, { dtype }] of Object.entries(features)) {
+    if (dtype !== 'video') continue;
+    const addSeconds = (name: string, of: (episode: WrittenEpisode) => number): void =>
+      add(writeColumn(`videos/${key}/${name}`, 'float64'), Float64Array.from(episodes, of));
+    addInteger(`videos/${key}/chunk_index`, (episode) => episode.videos[key]!.chunkIndex);
+    addInteger(`videos/${key}/file_index`, (episode) => episode.videos[key]!.fileIndex);
+    addSeconds('from_timestamp', (episode) => episode.videos[key]!.fromTimestamp);
+    addSeconds('to_timestamp', (episode) => episode.videos[key]!.toTimestamp);
+  }
+  for (const [key, feature] of Object.entries(features)) {
+    if (feature.dtype !== 'string') addStats(key, feature, episodes, add);
+  }
+  addInteger('meta/episodes/chunk_index', () => slot.chunk);
+  addInteger('meta/episodes/file_index', () => slot.file);
+  return { columns, values };
+}
+
+function addStats(
+  key: string,
+  { dtype, shape: frame }: WrittenFeature,
+  episodes: readonly WrittenEpisode[],
+  add: (column: WriteColumn, data: DecodedArray) => void,
+): void {
+  const shape = isVisual(dtype) ? [3, 1, 1] : frame;
+  // LeRobot keeps the extremes of integer features as integers.
+  const integer = integerRange[dtype] !== undefined;
+  for (const name of ['min', 'max', 'mean', 'std', 'count', ...quantileNames] as const) {
+    const column = `stats/${key}/${name}`;
+    if (name === 'count') {
+      add(
+        writeColumn(column, 'int64', 1),
+        episodes.map((episode) => [BigInt(episode.stats[key]!.count)]),
+      );
+    } else if (integer && (name === 'min' || name === 'max')) {
+      add(
+        writeColumn(column, 'int64', shape.length),
+        episodes.map((episode) => nest(episode.stats[key]![name].map(toInt64), shape)),
+      );
+    } else {
+      add(
+        writeColumn(column, 'float64', shape.length),
+        episodes.map((episode) => nest(episode.stats[key]![name]!, shape)),
+      );
+    }
+  }
+}
+
+/** Statistics are float64: the extremes of int64 round to just outside its range. */
+function toInt64(value: number): bigint {
+  const [low, high] = integerRange.int64!;
+  const whole = BigInt(value);
+  return whole < low ? low : whole > high ? high : whole;
+}
+
+/** A flat row-major array as nested lists of a shape. */
+export function nest(values: readonly unknown[], shape: readonly number[]): unknown {
+  const [size, ...rest] = shape;
+  if (size === undefined) return values[0];
+  const step = values.length / size;
+  return Array.from({ length: size }, (_, i) => nest(values.slice(i * step, (i + 1) * step), rest));
+}
+
+const imageNames = ['height', 'width', 'channels'];
+
+/** Why the writer cannot take a feature, or undefined. */
+export function featureProblem(
+  key: string,
+  { dtype, shape, names }: { dtype: string; shape: readonly number[]; names?: unknown },
+): string | undefined {
+  if (isBookkeeping(key) || key === 'task') return 'is written by the writer itself; leave it out';
+  // LeRobot forbids slashes too: they separate the parts of column names in meta/episodes.
+  if (key === '' || key.includes('/')) return 'must have a name without "/"';
+  if (!isWritable(dtype))
+    return `has dtype "${dtype}"; numeric dtypes, bool, string, image and video are written`;
+  const size = `[${shape.join(', ')}]`;
+  if (shape.length < 1 || shape.length > 5 || !shape.every((n) => Number.isInteger(n) && n > 0)) {
+    return `has shape ${size}; one to five sizes from 1 on are written`;
+  }
+  if (dtype === 'string' && (shape.length !== 1 || shape[0] !== 1)) {
+    return `has shape ${size}; a string is one text per frame, shape [1]`;
+  }
+  if (!isVisual(dtype)) return undefined;
+  const channels = Array.isArray(names) ? names[2] : undefined;
+  if (shape.length !== 3 || shape[2] !== 3 || (names != null && !/^channels?$/.test(String(channels)))) {
+    return `has shape ${size}; pictures are [height, width, 3] with names height, width, channels`;
+  }
+  if (dtype === 'video' && (shape[0]! % 2 !== 0 || shape[1]! % 2 !== 0)) {
+    return `is ${shape[1]}×${shape[0]}; a video needs an even width and height (its colours are stored at half size)`;
+  }
+  return undefined;
+}
+
+/** A feature as info.json has it. */
+export function writtenFeature(
+  { dtype, shape, names }: { dtype: string; shape: readonly number[]; names?: unknown },
+  fps: number,
+  encoding: VideoEncoding,
+): WrittenFeature {
+  if (!isVisual(dtype)) return { dtype, shape: [...shape], names: names ?? null };
+  const feature = { dtype, shape: [...shape], names: names ?? imageNames };
+  return dtype === 'video' ? { ...feature, info: videoInfo(shape, fps, encoding) } : feature;
+}
+
+function videoInfo(
+  shape: readonly number[],
+  fps: number,
+  { codec = 'av1', g = 2, crf = 30, preset }: VideoEncoding,
+): Record<string, unknown> {
+  const [height, width, channels] = shape;
+  return {
+    'video.height': height,
+    'video.width': width,
+    'video.codec': codec,
+    'video.pix_fmt': 'yuv420p',
+    'video.is_depth_map': false,
+    'video.fps': fps,
+    'video.channels': channels,
+    has_audio: false,
+    'video.g': g,
+    'video.crf': crf,
+    'video.preset': preset ?? (codec === 'av1' ? 12 : null),
+  };
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectCraftError, makeDataset, readParquet, temporaryFolder } from '../../test/datasets.js';
-import { LeRobotDataset } from './dataset.js';
-import { subsetIndex } from './indices.js';
+import { LeRobotDataset } from '../dataset/dataset.js';
+import { subsetIndex } from '../dataset/indices.js';
 import { LeRobotDatasetWriter } from './writer.js';
 
 const features = { action: { dtype: 'float32', shape: [2] } };

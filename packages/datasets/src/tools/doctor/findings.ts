@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
-import { firstLine } from '../../dataset/files.js';
+import { firstLine } from '../../dataset/dataset-files.js';
 
 export type Severity = 'error' | 'warning' | 'info';
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
-import { firstLine, type OnWarning, parseJson, readTextIfPresent } from './files.js';
+import { firstLine, type OnWarning, parseJson, readTextIfPresent } from './dataset-files.js';
 
 const featureSchema = z.looseObject({
   dtype: z.string().min(1),
@@ -134,6 +134,11 @@ export interface FeatureSource {
   readonly names: unknown;
 }
 
+/** A feature of a dataset under its policy key. */
+export interface DatasetFeature extends FeatureSource {
+  readonly datasetKey: string;
+}
+
 /** `[channels, height, width]` of a camera: policies see images channels first, whatever the dataset says. */
 export function imageShape(key: string, { shape, names }: FeatureSource): number[] {
   if (shape.length !== 3) {
@@ -145,4 +150,92 @@ export function imageShape(key: string, { shape, names }: FeatureSource): number
   const [first = 0, second = 0, third = 0] = shape;
   const last = Array.isArray(names) ? /^channels?$/.test(String(names[2])) : first > 4;
   return last ? [third, first, second] : [first, second, third];
+}
+
+/** Dataset key → policy key, as LeRobot's `--rename_map`, e.g. `{"state": "observation.state"}`. */
+export type RenameMap = Readonly<Record<string, string>>;
+
+/**
+ * The policy key of every feature of a dataset: the mapped name, or its own.
+ *
+ * @throws CraftError `DATASET_RENAME` when a mapped key does not exist or is one LeRobot keeps itself, or when two features
+ * would get the same name.
+ */
+export function policyKeys(
+  root: string,
+  features: Readonly<Record<string, FeatureInfo>>,
+  renameMap: RenameMap = {},
+): Map<string, string> {
+  for (const [from, to] of Object.entries(renameMap)) {
+    if (features[from] === undefined) {
+      const known = Object.keys(features).filter((key) => !isBookkeeping(key));
+      throw renameError(root, `the dataset has no feature "${from}"; it has ${known.join(', ')}`);
+    }
+    if (isBookkeeping(from) || isBookkeeping(to)) {
+      throw renameError(root, `"${from}" → "${to}": ${isBookkeeping(from) ? from : to} is a reserved column`);
+    }
+    if (to === '') throw renameError(root, `"${from}" is mapped to an empty name`);
+  }
+  const names = new Map<string, string>();
+  const taken = new Map<string, string>();
+  for (const key of Object.keys(features)) {
+    const name = renameMap[key] ?? key;
+    const other = taken.get(name);
+    if (other !== undefined)
+      throw renameError(root, `"${other}" and "${key}" would both be called "${name}"`);
+    taken.set(name, key);
+    names.set(key, name);
+  }
+  return names;
+}
+
+function renameError(root: string, what: string): CraftError {
+  return new CraftError('DATASET_RENAME', `rename_map of ${root}: ${what}`);
+}
+
+/** One line of the table of features. */
+export interface FeatureRow {
+  readonly datasetKey: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** The key the policy sees, or `not used`. */
+  readonly policyKey: string;
+}
+
+/**
+ * Which feature of the dataset goes to which key of the policy; the bookkeeping columns are left out.
+ *
+ * @param policyFeatures Keys the policy takes in or gives out. Default: all loaded features.
+ */
+export function featureTable(
+  dataset: {
+    readonly features: Readonly<Record<string, DatasetFeature>>;
+    readonly columns: ReadonlyMap<string, unknown>;
+  },
+  policyFeatures: Iterable<string> = dataset.columns.keys(),
+): FeatureRow[] {
+  const used = new Set(policyFeatures);
+  return Object.entries(dataset.features)
+    .filter(([key]) => !isBookkeeping(key))
+    .map(([key, { datasetKey, dtype, shape }]) => ({
+      datasetKey,
+      dtype,
+      shape,
+      policyKey: used.has(key) ? key : 'not used',
+    }));
+}
+
+/** The table as aligned lines, for the console. */
+export function formatFeatureTable(rows: readonly FeatureRow[]): string[] {
+  const cells = [
+    ['dataset key', 'dtype', 'shape', 'policy key'],
+    ...rows.map((row) => [row.datasetKey, row.dtype, `[${row.shape.join(', ')}]`, row.policyKey]),
+  ];
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
 }

@@ -15,9 +15,9 @@ import {
   WIDTH,
 } from '../../test/cameras.js';
 import { expectCraftError, readParquet, temporaryFolder } from '../../test/datasets.js';
+import { LeRobotDataset } from '../dataset/dataset.js';
+import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import { VideoReader } from '../video/reader.js';
-import { LeRobotDataset } from './dataset.js';
-import { LeRobotDatasetMetadata } from './metadata.js';
 import { LeRobotDatasetWriter } from './writer.js';
 
 const files = (root: string): string[] =>

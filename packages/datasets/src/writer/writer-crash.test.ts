@@ -22,9 +22,9 @@ import {
   readParquet,
   temporaryFolder,
 } from '../../test/datasets.js';
+import { LeRobotDataset } from '../dataset/dataset.js';
+import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import { VideoReader } from '../video/reader.js';
-import { LeRobotDataset } from './dataset.js';
-import { LeRobotDatasetMetadata } from './metadata.js';
 import { LeRobotDatasetWriter } from './writer.js';
 
 const temporary = (root: string): string[] =>

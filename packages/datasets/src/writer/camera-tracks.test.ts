@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decodePng, meanDifference } from '../../test/cameras.js';
-import { computeStats } from './compute-stats.js';
-import { ImageStats, sampleIndices } from './image-stats.js';
+import { computeStats } from '../dataset/stats.js';
+import { ImageStats, sampleIndices } from './camera-tracks.js';
 import { encodePng } from './png.js';
 
 /** The same bytes every time, of no pattern. */

@@ -1,26 +1,24 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CraftError, type StagedFile } from '@craft-ft/torch';
+import type { VideoSegment } from '../dataset/metadata-formats.js';
+import { computeStats, type DatasetStats } from '../dataset/stats.js';
 import type { VideoEncoding } from '../video/encoder.js';
-import { computeStats } from './compute-stats.js';
-import { DataFiles, type EpisodeColumn } from './data-files.js';
+import { ImageTrack, VideoTrack } from './camera-tracks.js';
+import { DataFiles, type EpisodeColumn, type FileSlot, type Staged } from './data-files.js';
 import { EpisodeBuffer, type FrameValue, type ImageSink } from './episode-buffer.js';
-import { ImageTrack } from './image-track.js';
-import type { VideoSegment } from './metadata.js';
-import { isVisual } from './parquet-schema.js';
-import { type ExistingDataset, readForAppending } from './reopen.js';
-import type { FileSlot, Staged } from './staged.js';
-import type { DatasetStats } from './stats.js';
-import { VideoTrack } from './video-track.js';
 import {
   bookkeepingFeatures,
   dataPath,
+  featureProblem,
   MetadataFiles,
   videoPath,
   type WrittenEpisode,
   type WrittenFeature,
-} from './write-metadata.js';
-import { featureProblem, writtenFeature } from './writer-features.js';
+  writtenFeature,
+} from './metadata-files.js';
+import { isVisual } from './parquet-writer.js';
+import { type ExistingDataset, readForAppending } from './reopen.js';
 
 /** Options of {@link LeRobotDatasetWriter.create}. */
 export interface LeRobotDatasetWriterOptions {

@@ -1,5 +1,12 @@
 import { CraftError } from '@craft-ft/torch';
-import { type ColumnArray, columnDType, elementBytes, elements, integerRange, viewAs } from './dtypes.js';
+import {
+  type ColumnArray,
+  columnDType,
+  elementBytes,
+  elements,
+  integerRange,
+  viewAs,
+} from '../dataset/dtypes.js';
 
 /** A picture: RGB bytes, row by row, [height, width, 3]. */
 export interface RgbImage {

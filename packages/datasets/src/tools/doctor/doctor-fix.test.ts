@@ -2,8 +2,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { editJson, makeDataset, makeV21Dataset } from '../../../test/datasets.js';
-import { examineDataset } from './doctor.js';
-import { fixDataset } from './fix.js';
+import { examineDataset, fixDataset } from './doctor.js';
 
 describe('fixDataset', () => {
   it.each([

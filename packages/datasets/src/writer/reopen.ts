@@ -2,22 +2,22 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch';
 import { parquetMetadata } from 'hyparquet';
+import { parseJson, readIfPresent, readTextIfPresent } from '../dataset/dataset-files.js';
+import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { ParquetFile } from '../dataset/parquet.js';
+import type { DatasetStats } from '../dataset/stats.js';
 import type { VideoEncoding } from '../video/encoder.js';
-import { parseJson, readIfPresent, readTextIfPresent } from './files.js';
-import { LeRobotDatasetMetadata } from './metadata.js';
-import { ParquetFile } from './parquet.js';
-import { stageRowGroup } from './parquet-append.js';
-import { type FileSlot, slotAfter } from './staged.js';
-import type { DatasetStats } from './stats.js';
+import { type FileSlot, slotAfter } from './data-files.js';
 import {
   bookkeepingFeatures,
   dataPath,
+  featureProblem,
   videoPath,
   type WrittenDataset,
   type WrittenFeature,
   type WrittenTotals,
-} from './write-metadata.js';
-import { featureProblem } from './writer-features.js';
+} from './metadata-files.js';
+import { stageRowGroup } from './parquet-writer.js';
 
 /** What the writer needs to know to add to a dataset. */
 export interface ExistingDataset {
