@@ -143,7 +143,8 @@ function checkType(file: ParquetFile, key: string, feature: FeatureInfo): void {
   );
 }
 
-function leafFits(found: string, declared: string): boolean {
+/** Whether a column stored as `found` can be read as `declared`: floats in any width, integers in any narrower one. */
+export function leafFits(found: string, declared: string): boolean {
   if (declared.startsWith('float')) return found.startsWith('float');
   const wide = integerRange[declared];
   const narrow = integerRange[found];
@@ -193,7 +194,7 @@ export function withBookkeeping(keys: readonly string[]): string[] {
 }
 
 /** Where decoded values go, and how to name the place in an error. */
-export interface FillTarget {
+interface FillTarget {
   readonly column: Column;
   /** First row of the column to fill. */
   readonly row: number;

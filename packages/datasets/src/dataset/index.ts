@@ -1,13 +1,11 @@
 export type { Batch, BatchColumn } from './batch.js';
 export { type Column, readColumns } from './columns.js';
 export {
-  deltaOffsets,
   type Item,
   LeRobotDataset,
   type LeRobotDatasetOptions,
 } from './dataset.js';
 export {
-  bookkeepingKeys,
   type DatasetFeature,
   type DatasetInfo,
   type FeatureInfo,
@@ -19,7 +17,7 @@ export {
   isBookkeeping,
   type RenameMap,
 } from './dataset-info.js';
-export { type ColumnArray, type ColumnDType, columnDType } from './dtypes.js';
+export type { ColumnArray, ColumnDType } from './dtypes.js';
 export {
   type AbsoluteIndex,
   absoluteIndex,
@@ -47,11 +45,9 @@ export {
   type SamplerOptions,
 } from './samplers.js';
 export {
-  aggregateStats,
   computeStats,
   type DatasetStats,
   type FeatureStats,
   type QuantileName,
-  quantileNames,
 } from './stats.js';
 export { StreamingDataset, type StreamingDatasetOptions } from './streaming.js';

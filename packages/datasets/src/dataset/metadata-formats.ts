@@ -137,7 +137,7 @@ const again = 'download the dataset again, or finish the recording that wrote it
 /** Tasks, episodes and statistics of LeRobot v3.0: Parquet tables, many episodes per data and video file. */
 export async function loadV3(root: string, info: DatasetInfo, warn: OnWarning): Promise<LoadedMetadata> {
   const tasks = await readTasks(join(root, 'meta', 'tasks.parquet'));
-  const files = episodeFiles(root).map((path) => ParquetFile.open(path, again));
+  const files = episodeTables(root).map((path) => ParquetFile.open(path, again));
   const episodes: EpisodeRecord[] = [];
   const location = new Map<number, { file: ParquetFile; row: number }>();
   for (const file of files) {
@@ -200,7 +200,8 @@ async function readTasks(path: string): Promise<Map<number, string>> {
   return new Map(rows.map((row) => [Number(row.task_index), String(row[textColumn])]));
 }
 
-function episodeFiles(root: string): string[] {
+/** The Parquet files of meta/episodes, sorted. @throws CraftError `DATASET_FILE_MISSING` */
+export function episodeTables(root: string): string[] {
   const folder = join(root, 'meta', 'episodes');
   let names: string[];
   try {

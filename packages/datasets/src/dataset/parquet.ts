@@ -23,7 +23,7 @@ export function describeType({ depth, leaf }: StoredType): string {
 }
 
 /** Consecutive values of one column, decoded: a typed or plain array for scalars, nested arrays for lists. */
-export interface ColumnChunk {
+interface ColumnChunk {
   readonly column: string;
   /** Row within the file of `values[0]`. */
   readonly rowStart: number;

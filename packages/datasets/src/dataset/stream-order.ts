@@ -8,7 +8,7 @@ export interface StreamedFrame {
 }
 
 /** One step of a stream. */
-export interface StreamStep {
+interface StreamStep {
   /** The frame that comes out. */
   readonly frame: StreamedFrame;
   /** Frames that enter the buffer, to be read before the next step. */
@@ -17,7 +17,7 @@ export interface StreamStep {
   readonly finished: readonly number[];
 }
 
-export interface StreamOrderOptions {
+interface StreamOrderOptions {
   seed: number;
   shuffle: boolean;
   bufferSize: number;

@@ -1,11 +1,12 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
-import { CraftError, explainWriteError } from '@craft-ft/torch';
+import { dirname } from 'node:path';
+import { CraftError, explainWriteError, makeFolder } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
 import { type ByteWriter, fileWriter, ParquetWriter } from 'hyparquet-writer';
 import { formatPath, type OnWarning } from '../dataset/dataset-files.js';
 import { type FeatureInfo, isBookkeeping } from '../dataset/dataset-info.js';
 import { computeStats, type DatasetStats } from '../dataset/stats.js';
-import { type FileSlot, makeFolderOf, nextSlot } from '../writer/data-files.js';
+import { type FileSlot, nextSlot } from '../writer/data-files.js';
 import { dataPath, type WrittenEpisode } from '../writer/metadata-files.js';
 import {
   fileSchema,
@@ -99,13 +100,13 @@ function checkTimestamps({ metadata, episode, columns, row }: ReadEpisode, toler
 }
 
 /** Values of one episode: numbers row-major by feature. */
-export type EpisodeNumbers = ReadonlyMap<string, ArrayLike<number> | BigInt64Array>;
+type EpisodeNumbers = ReadonlyMap<string, ArrayLike<number> | BigInt64Array>;
 
 /**
  * The data files of a dataset that is written in one go, one row group per episode. Files are written under their own names as they
  * grow: nobody looks at the folder before it is complete.
  */
-export class DataWriter {
+class DataWriter {
   readonly #root: string;
   readonly #features: readonly (readonly [string, FeatureInfo])[];
   readonly #maxBytes: number;
@@ -160,7 +161,7 @@ export class DataWriter {
   #begin(): { path: string; bytes: ByteWriter; parquet: ParquetWriter } {
     const { chunk, file } = this.#slot;
     const path = formatPath(this.#root, dataPath, { chunk_index: chunk, file_index: file });
-    makeFolderOf(path);
+    makeFolder(dirname(path));
     const schema = fileSchema(
       this.#features.map(([key, { dtype, shape }]) =>
         dtype === 'image' ? imageColumn(key) : writeColumn(key, dtype, listDepth(shape)),

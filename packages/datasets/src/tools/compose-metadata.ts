@@ -5,12 +5,13 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import type { OnWarning } from '../dataset/dataset-files.js';
 import { columnDType } from '../dataset/dtypes.js';
 import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
+import { aggregateStats, type DatasetStats, quantileNames } from '../dataset/stats.js';
 import {
   dataPath,
   episodeColumns,
   MetadataFiles,
   nest,
+  statsJson,
   videoPath,
   type WrittenEpisode,
 } from '../writer/metadata-files.js';
@@ -185,12 +186,4 @@ function columnsOf(key: string, sets: readonly DatasetStats[]): [string, TableCo
     { dtype: 'int64', depth: 1, values: of.map((stats) => [stats.count]) },
   ]);
   return columns;
-}
-
-/** Statistics of one feature as stats.json has them. */
-export function statsJson({ shape, count, ...values }: FeatureStats): Record<string, unknown> {
-  const { min, max, mean, std, ...quantiles } = values;
-  const lists = Object.entries({ min, max, mean, std }).map(([name, list]) => [name, nest(list, shape)]);
-  const rest = Object.entries(quantiles).map(([name, list]) => [name, nest(list, shape)]);
-  return Object.fromEntries([...lists, ['count', [count]], ...rest]);
 }

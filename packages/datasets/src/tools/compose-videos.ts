@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { CraftError } from '@craft-ft/torch';
+import { CraftError, makeFolder } from '@craft-ft/torch';
 import type { FormatContext, Stream } from 'node-av/lib';
 import { formatPath } from '../dataset/dataset-files.js';
 import type { VideoSegment } from '../dataset/metadata-formats.js';
@@ -111,7 +110,7 @@ function joinCamera(
 }
 
 /** Consecutive frames of a video file, in the order of showing. */
-export interface VideoPiece {
+interface VideoPiece {
   readonly path: string;
   readonly firstFrame: number;
   readonly frames: number;
@@ -129,10 +128,7 @@ export function openVideo(path: string, ffmpeg: FFmpeg): Demuxer {
  * @throws CraftError `VIDEO_CUT` unless the piece begins at a key frame and refers to no frame outside; LeRobot's recordings do,
  * because each episode is encoded by itself.
  */
-export function packetsOf(
-  video: Demuxer,
-  { path, firstFrame, frames }: VideoPiece,
-): [first: number, end: number] {
+function packetsOf(video: Demuxer, { path, firstFrame, frames }: VideoPiece): [first: number, end: number] {
   const { index } = video;
   const cut = (why: string): CraftError =>
     new CraftError(
@@ -169,7 +165,7 @@ function forEachPacket(video: Demuxer, [first, end]: readonly [number, number], 
 }
 
 /** Joins pieces of videos in one MP4 file by copying the encoded frames: nothing is decoded, nothing lost. */
-export class VideoJoiner {
+class VideoJoiner {
   readonly path: string;
   readonly #ffmpeg: FFmpeg;
   readonly #fps: number;
@@ -187,7 +183,7 @@ export class VideoJoiner {
     this.#ffmpeg = ffmpeg;
     this.#fps = fps;
     this.#model = model;
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     const { av } = ffmpeg;
     this.#output = new av.FormatContext();
     this.#check(this.#output.allocOutputContext2(null, 'mp4', `file:${path}`));

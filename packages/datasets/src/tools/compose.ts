@@ -125,7 +125,7 @@ function place(partial: string, root: string): void {
  *
  * @throws CraftError `TOOL_FEATURES` naming both datasets and the key.
  */
-export function checkSameFeatures(datasets: readonly LeRobotDatasetMetadata[]): void {
+function checkSameFeatures(datasets: readonly LeRobotDatasetMetadata[]): void {
   const [first, ...others] = datasets as [LeRobotDatasetMetadata, ...LeRobotDatasetMetadata[]];
   for (const [key, { dtype }] of Object.entries(first.features)) {
     if (isWritable(dtype)) continue;
@@ -157,7 +157,7 @@ export function checkSameFeatures(datasets: readonly LeRobotDatasetMetadata[]): 
  *
  * @throws CraftError `TOOL_VERIFY` naming the first difference.
  */
-export async function verifyComposed(
+async function verifyComposed(
   sources: readonly SourceEpisode[],
   root: string,
   toleranceS: number,

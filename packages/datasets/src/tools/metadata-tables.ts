@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { atomicWriteFile } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
@@ -6,6 +5,7 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import { type OnWarning, parseJsonLines, readTextIfPresent } from '../dataset/dataset-files.js';
 import { integerRange } from '../dataset/dtypes.js';
 import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { episodeTables } from '../dataset/metadata-formats.js';
 import { ParquetFile } from '../dataset/parquet.js';
 import { type DatasetStats, parseStats } from '../dataset/stats.js';
 import { fileSchema, writeColumn } from '../writer/parquet-writer.js';
@@ -65,7 +65,7 @@ export async function readEpisodeStats(
 ): Promise<Map<number, DatasetStats>> {
   const result = new Map<number, DatasetStats>();
   if (version === '3.0') {
-    for (const path of episodesFiles(root)) {
+    for (const path of episodeTables(root)) {
       const table = await readTable(path);
       const episodes = table.get('episode_index')?.values ?? [];
       const names = [...table.keys()].filter((name) => name.startsWith('stats/'));
@@ -95,13 +95,4 @@ export async function readEpisodeStats(
     result.set(episode, parseStats(stats, `${path}: episode ${episode}`, warn));
   }
   return result;
-}
-
-/** The Parquet files of meta/episodes, sorted. */
-export function episodesFiles(root: string): string[] {
-  const folder = join(root, 'meta', 'episodes');
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /^chunk-\d+[\\/]file-\d+\.parquet$/.test(name))
-    .sort()
-    .map((name) => join(folder, name));
 }

@@ -4,10 +4,10 @@ import { atomicWriteFile, explainWriteError } from '@craft-ft/torch';
 import { type OnWarning, parseJson, parseJsonLines, readTextIfPresent } from '../dataset/dataset-files.js';
 import { columnDType } from '../dataset/dtypes.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { episodeTables } from '../dataset/metadata-formats.js';
 import { aggregateStats, computeStats, type DatasetStats } from '../dataset/stats.js';
-import { nest } from '../writer/metadata-files.js';
-import { statsJson } from './compose-metadata.js';
-import { episodesFiles, readTable, type TableColumn, writeTable } from './metadata-tables.js';
+import { nest, statsJson } from '../writer/metadata-files.js';
+import { readTable, type TableColumn, writeTable } from './metadata-tables.js';
 import { readEpisodes } from './source-episodes.js';
 
 /**
@@ -37,7 +37,7 @@ export async function recomputeStats(root: string, warn: OnWarning = console.war
   const total = aggregateStats([...sets.values()], root, warn);
   if (version === '2.1') writeLines(join(metadata.root, 'meta', 'episodes_stats.jsonl'), sets);
   else writeTotal(join(metadata.root, 'meta', 'stats.json'), total);
-  if (version === '3.0') for (const path of episodesFiles(metadata.root)) await writeEpisodes(path, sets);
+  if (version === '3.0') for (const path of episodeTables(metadata.root)) await writeEpisodes(path, sets);
   return total;
 }
 
@@ -108,7 +108,7 @@ export function replaceFile(path: string, content: string | Uint8Array): string 
 }
 
 /** Copies a file that is about to be replaced; never over another copy. */
-export function keepOriginal(path: string): string {
+function keepOriginal(path: string): string {
   for (let n = 1; ; n++) {
     const copy = n === 1 ? `${path}.bak` : `${path}.bak.${n}`;
     try {

@@ -71,7 +71,7 @@ export interface StoredPicture {
 }
 
 /** Reads the columns that are not numbers; the file read last stays in memory. */
-export class OtherReader {
+class OtherReader {
   #path: string | undefined;
   #buffer = new ArrayBuffer(0);
   #footer: FileMetaData | undefined;

@@ -1,16 +1,16 @@
 import { renameSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { CraftError, explainWriteError, StagedFile } from '@craft-ft/torch';
+import { dirname, join } from 'node:path';
+import { CraftError, explainWriteError, makeFolder, StagedFile } from '@craft-ft/torch';
 import { formatPath } from '../dataset/dataset-files.js';
 import type { VideoSegment } from '../dataset/metadata-formats.js';
 import { countedStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
 import { concatenateVideos } from '../video/concatenate.js';
 import { VideoEncoder, type VideoEncoding } from '../video/encoder.js';
-import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './data-files.js';
+import { type FileSlot, nextSlot, type Staged, type StoredImage } from './data-files.js';
 import type { ImageSink } from './episode-buffer.js';
 import { encodePng } from './png.js';
 
-export interface VideoTrackOptions {
+interface VideoTrackOptions {
   readonly root: string;
   readonly key: string;
   readonly width: number;
@@ -63,7 +63,7 @@ export class VideoTrack implements ImageSink {
   #begin(): VideoEncoder {
     const { root, key, width, height, fps, encoding } = this.#options;
     const { temporary } = new StagedFile(join(root, 'videos', key, 'episode.mp4'));
-    makeFolderOf(temporary);
+    makeFolder(dirname(temporary));
     return VideoEncoder.create(temporary, { width, height, fps, ...encoding });
   }
 
@@ -90,7 +90,7 @@ export class VideoTrack implements ImageSink {
       chunk_index: slot.chunk,
       file_index: slot.file,
     });
-    makeFolderOf(path);
+    makeFolder(dirname(path));
     const file = new StagedFile(path);
     try {
       if (continued) await append(path, encoder.path, file.temporary, fps, from + encoder.frames);
@@ -143,12 +143,6 @@ async function append(
     'VIDEO_INVALID',
     `${path}: with the new episode it has ${frames} frames, expected ${expected}; was it changed while recording? Open the dataset again`,
   );
-}
-
-/** A picture as it goes into the data file: PNG bytes, and the name it would have as a file. */
-export interface StoredImage {
-  readonly bytes: Uint8Array;
-  readonly path: string;
 }
 
 /** The pictures of a feature of dtype `image` in the open episode, compressed as they come. */

@@ -1,10 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { explainWriteError, type StagedFile } from '@craft-ft/torch';
+import { makeFolder, type StagedFile } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
 import type { ColumnSource } from 'hyparquet-writer';
 import { formatPath } from '../dataset/dataset-files.js';
-import type { StoredImage } from './camera-tracks.js';
 import {
   emptyBody,
   fileSchema,
@@ -17,6 +15,12 @@ import {
   type WriteColumn,
   writeColumn,
 } from './parquet-writer.js';
+
+/** A picture as it goes into the data file: PNG bytes, and the name it would have as a file. */
+export interface StoredImage {
+  readonly bytes: Uint8Array;
+  readonly path: string;
+}
 
 /** An episode's values of one feature: numbers row-major, texts, or pictures. */
 export type EpisodeColumn = ArrayLike<number> | BigInt64Array | readonly string[] | readonly StoredImage[];
@@ -62,7 +66,7 @@ export class DataFiles {
     const full = this.#body.rowGroups.length > 0 && this.#body.bytes + estimate >= this.#maxBytes;
     const slot = full ? nextSlot(this.#slot, this.#chunksSize) : this.#slot;
     const path = formatPath(this.#root, this.#dataPath, { chunk_index: slot.chunk, file_index: slot.file });
-    makeFolderOf(path);
+    makeFolder(dirname(path));
     const { file, body } = stageRowGroup(
       path,
       full ? emptyBody : this.#body,
@@ -131,13 +135,4 @@ export function slotAfter(slots: readonly FileSlot[], chunksSize: number): FileS
     undefined,
   );
   return last === undefined ? { chunk: 0, file: 0 } : nextSlot(last, chunksSize);
-}
-
-/** Creates the folder of `path`. @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
-export function makeFolderOf(path: string): void {
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-  } catch (error) {
-    throw explainWriteError(error, path);
-  }
 }

@@ -30,7 +30,7 @@ export type FrameValue =
   | readonly boolean[];
 
 /** What the buffer needs to know of a feature. */
-export interface BufferedFeature {
+interface BufferedFeature {
   readonly dtype: string;
   readonly shape: readonly number[];
 }

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
-import { StagedFile, writeFully } from '@craft-ft/torch';
+import { dirname, join } from 'node:path';
+import { makeFolder, StagedFile, writeFully } from '@craft-ft/torch';
 import type { DecodedArray } from 'hyparquet';
 import { formatPath } from '../dataset/dataset-files.js';
 import { isBookkeeping } from '../dataset/dataset-info.js';
@@ -7,7 +7,7 @@ import { integerRange } from '../dataset/dtypes.js';
 import type { VideoSegment } from '../dataset/metadata-formats.js';
 import { aggregateStats, type DatasetStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
 import type { VideoEncoding } from '../video/encoder.js';
-import { type FileSlot, makeFolderOf, nextSlot, type Staged } from './data-files.js';
+import { type FileSlot, nextSlot, type Staged } from './data-files.js';
 import {
   emptyBody,
   fileSchema,
@@ -117,8 +117,8 @@ export class MetadataFiles {
       if (tasks.length > before.tasks.length) files.push(stageTasks(join(meta, 'tasks.parquet'), tasks));
       const episodes = this.#stageEpisode(episode);
       files.push(...episodes.files);
-      const statsJson = Object.fromEntries(Object.entries(stats).map(([key, s]) => [key, toJson(s)]));
-      files.push(stageJson(join(meta, 'stats.json'), statsJson));
+      const json = Object.fromEntries(Object.entries(stats).map(([key, s]) => [key, statsJson(s)]));
+      files.push(stageJson(join(meta, 'stats.json'), json));
       files.push(
         stageJson(join(meta, 'info.json'), {
           ...this.#dataset.info,
@@ -146,7 +146,7 @@ export class MetadataFiles {
     const closed = full ? emptyBody : this.#body;
     const rows = [...this.#rows, episode];
     const path = formatPath(root, episodesPath, { chunk_index: slot.chunk, file_index: slot.file });
-    makeFolderOf(path);
+    makeFolder(dirname(path));
     const { columns, values } = episodeColumns(rows, features, slot);
     const columnData = columns.map(({ name }, i) => ({ name, data: values[i]! }));
     const { file, body } = stageRowGroup(path, closed, fileSchema(columns), columnData);
@@ -166,12 +166,12 @@ function stageJson(path: string, value: unknown): StagedFile {
 }
 
 function stageBytes(path: string, bytes: Uint8Array): StagedFile {
-  makeFolderOf(path);
+  makeFolder(dirname(path));
   return new StagedFile(path).write((fd) => writeFully(fd, bytes));
 }
 
 /** Nested in the shape of the statistic: `[26]` for a state, `[3][1][1]` for a camera. */
-function toJson({ shape, count, ...values }: FeatureStats): Record<string, unknown> {
+export function statsJson({ shape, count, ...values }: FeatureStats): Record<string, unknown> {
   const { min, max, mean, std, ...quantiles } = values;
   const nested = Object.entries({ min, max, mean, std }).map(([name, stat]) => [name, nest(stat, shape)]);
   const rest = Object.entries(quantiles).map(([name, stat]) => [name, nest(stat!, shape)]);
@@ -205,7 +205,7 @@ function stageTasks(path: string, tasks: readonly string[]): StagedFile {
   };
   const columns = [writeColumn('task_index', 'int64'), writeColumn('task', 'string')];
   const values: DecodedArray[] = [BigInt64Array.from(tasks, (_, i) => BigInt(i)), [...tasks]];
-  makeFolderOf(path);
+  makeFolder(dirname(path));
   return stageRowGroup(
     path,
     emptyBody,

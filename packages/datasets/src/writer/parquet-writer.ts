@@ -144,7 +144,7 @@ export interface ParquetBody {
 }
 
 /** A file rewritten with a row group more, not yet under its name, and what it will hold. */
-export interface StagedParquet {
+interface StagedParquet {
   readonly file: StagedFile;
   readonly body: ParquetBody;
 }

@@ -1,10 +1,14 @@
-import { promisify } from 'node:util';
-import { crc32, deflate, deflateSync } from 'node:zlib';
+import { PNG, type PNGOptions } from 'pngjs';
 
-const deflateAsync = promisify(deflate);
-
-/** Fast: pictures of a camera gain little from more. LeRobot's level too. */
-const LEVEL = 1;
+/** RGB of 8 bits, rows as differences to the row above; little compression, as LeRobot: more gains little on camera pictures. */
+const options: PNGOptions = {
+  colorType: 2,
+  inputColorType: 2,
+  inputHasAlpha: false,
+  filterType: 2,
+  deflateLevel: 1,
+  deflateStrategy: 0,
+};
 
 /** Pictures compressed at the same time; one more is compressed by its caller, so that raw pictures never pile up. */
 const MAX_PENDING = 16;
@@ -20,45 +24,19 @@ export function encodePng(
   width: number,
   height: number,
 ): Uint8Array | Promise<Uint8Array> {
-  const rows = filterUp(rgb, width * 3, height);
-  if (pending >= MAX_PENDING) return png(width, height, deflateSync(rows, { level: LEVEL }));
+  const png = new PNG({ ...options, width, height });
+  png.data = Buffer.from(rgb);
+  if (pending >= MAX_PENDING) return PNG.sync.write(png, options);
   pending++;
-  return deflateAsync(rows, { level: LEVEL })
-    .then((data) => png(width, height, data))
-    .finally(() => pending--);
+  return collect(png).finally(() => pending--);
 }
 
-/** Every row as its difference to the one above (PNG's filter 2), each preceded by the filter's number. */
-function filterUp(rgb: Uint8Array | Uint8ClampedArray, rowBytes: number, height: number): Uint8Array {
-  const out = new Uint8Array((rowBytes + 1) * height);
-  for (let y = 0; y < height; y++) {
-    const from = y * rowBytes;
-    const to = y * (rowBytes + 1);
-    out[to] = 2;
-    for (let x = 0; x < rowBytes; x++) {
-      out[to + 1 + x] = rgb[from + x]! - (y === 0 ? 0 : rgb[from + x - rowBytes]!);
-    }
-  }
-  return out;
-}
-
-function png(width: number, height: number, data: Uint8Array): Uint8Array {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  // 8 bits per channel, RGB; the only methods of compression and filtering; not interlaced.
-  header.set([8, 2, 0, 0, 0], 8);
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return new Uint8Array(
-    Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', data), chunk('IEND', Buffer.alloc(0))]),
-  );
-}
-
-function chunk(type: string, data: Uint8Array): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const result = Buffer.alloc(body.length + 8);
-  result.writeUInt32BE(data.length, 0);
-  result.set(body, 4);
-  result.writeUInt32BE(crc32(body), body.length + 4);
-  return result;
+function collect(png: PNG): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    png.on('data', (part: Buffer) => parts.push(part));
+    png.on('end', () => resolve(Buffer.concat(parts)));
+    png.on('error', reject);
+    png.pack();
+  });
 }

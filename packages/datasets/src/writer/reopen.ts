@@ -4,6 +4,7 @@ import { CraftError } from '@craft-ft/torch';
 import { parquetMetadata } from 'hyparquet';
 import { parseJson, readIfPresent, readTextIfPresent } from '../dataset/dataset-files.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
+import { episodeTables } from '../dataset/metadata-formats.js';
 import { ParquetFile } from '../dataset/parquet.js';
 import type { DatasetStats } from '../dataset/stats.js';
 import type { VideoEncoding } from '../video/encoder.js';
@@ -100,7 +101,7 @@ export async function readForAppending(root: string): Promise<Reopened> {
         episodes.map(({ dataChunk, dataFile }) => ({ chunk: dataChunk, file: dataFile })),
         chunksSize,
       ),
-      episodes: slotAfter(episodeFiles(root), chunksSize),
+      episodes: slotAfter(episodeSlots(root), chunksSize),
       videos: Object.fromEntries(videos.map(([key]) => [key, slotAfter(slotsOf(key), chunksSize)])),
     },
     fps: metadata.fps,
@@ -125,11 +126,10 @@ function encodingOf(info: unknown): VideoEncoding {
   };
 }
 
-function episodeFiles(root: string): FileSlot[] {
-  const names = readdirSync(join(root, 'meta', 'episodes'), { recursive: true, encoding: 'utf8' });
-  return names.flatMap((name) => {
-    const match = /^chunk-(\d+)[\\/]file-(\d+)\.parquet$/.exec(name);
-    return match === null ? [] : [{ chunk: Number(match[1]), file: Number(match[2]) }];
+function episodeSlots(root: string): FileSlot[] {
+  return episodeTables(root).map((path) => {
+    const [, chunk, file] = /chunk-(\d+)[\\/]file-(\d+)\.parquet$/.exec(path)!;
+    return { chunk: Number(chunk), file: Number(file) };
   });
 }
 

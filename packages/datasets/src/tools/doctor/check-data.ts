@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { allocateColumn, type Column, fillColumn } from '../../dataset/columns.js';
+import { allocateColumn, type Column, fillColumn, leafFits } from '../../dataset/columns.js';
 import { bookkeepingKeys, type FeatureInfo } from '../../dataset/dataset-info.js';
-import { columnDType, integerRange } from '../../dataset/dtypes.js';
+import { columnDType } from '../../dataset/dtypes.js';
 import type { LeRobotDatasetMetadata } from '../../dataset/metadata.js';
 import type { EpisodeRecord } from '../../dataset/metadata-formats.js';
 import { describeType, ParquetFile, type StoredType } from '../../dataset/parquet.js';
@@ -121,10 +121,7 @@ function fits({ leaf, depth }: StoredType, { dtype, shape }: FeatureInfo): boole
   if (dtype === 'image') return leaf === 'struct' || leaf === 'bytes';
   if (columnDType(dtype) === undefined) return dtype !== 'string' || leaf === 'string';
   if (depth === 0 && !scalar) return false;
-  if (dtype.startsWith('float')) return leaf.startsWith('float');
-  const [wide, narrow] = [integerRange[dtype], integerRange[leaf]];
-  if (wide === undefined || narrow === undefined) return leaf === dtype;
-  return narrow[0] >= wide[0] && narrow[1] <= wide[1];
+  return leafFits(leaf, dtype);
 }
 
 async function readColumn(
@@ -180,7 +177,7 @@ function checkFinite({ episodes, findings, path }: Rows, key: string, { data, wi
 }
 
 /** The rows of one data file, and which episodes the metadata puts there. */
-export interface Rows {
+interface Rows {
   readonly metadata: LeRobotDatasetMetadata;
   readonly path: string;
   /** In the order of their rows. */
@@ -189,7 +186,7 @@ export interface Rows {
 }
 
 /** Whether the file has as many rows of each episode as the metadata says. */
-export function checkRowCounts(rows: Rows, found: number, episodeIndex: Column | undefined): boolean {
+function checkRowCounts(rows: Rows, found: number, episodeIndex: Column | undefined): boolean {
   const { metadata, path, episodes, findings } = rows;
   const expected = episodes.reduce((sum, { length }) => sum + length, 0);
   if (found === expected) return true;
@@ -216,7 +213,7 @@ export function checkRowCounts(rows: Rows, found: number, episodeIndex: Column |
 }
 
 /** Checks the columns that LeRobot keeps itself: each episode's first wrong frame of each column is one finding. */
-export function checkBookkeeping(rows: Rows, columns: ReadonlyMap<string, Column>, toleranceS: number): void {
+function checkBookkeeping(rows: Rows, columns: ReadonlyMap<string, Column>, toleranceS: number): void {
   const { metadata, episodes } = rows;
   const { fps, tasks, version } = metadata;
   let row = 0;

@@ -5,8 +5,9 @@ import { parseJson, parseJsonLines, readTextIfPresent } from '../../dataset/data
 import { isBookkeeping } from '../../dataset/dataset-info.js';
 import { columnDType, elements } from '../../dataset/dtypes.js';
 import type { LeRobotDatasetMetadata } from '../../dataset/metadata.js';
+import { episodeTables } from '../../dataset/metadata-formats.js';
 import { quantileNames } from '../../dataset/stats.js';
-import { episodesFiles, readTable } from '../metadata-tables.js';
+import { readTable } from '../metadata-tables.js';
 import type { ValueRanges } from './check-data.js';
 import type { Finding, Findings } from './findings.js';
 
@@ -240,7 +241,7 @@ function near(a: number, b: number): boolean {
 
 /** The statistics per episode of v3.0. */
 async function checkTables(root: string, findings: Findings): Promise<void> {
-  for (const path of episodesFiles(root)) {
+  for (const path of episodeTables(root)) {
     const table = await readTable(path);
     const episodes = table.get('episode_index')!.values;
     for (const [name, { values }] of table) {
