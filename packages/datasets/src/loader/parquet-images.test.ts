@@ -8,7 +8,7 @@ import { CAMERA } from '../../test/cameras.js';
 import { expectCraftError } from '../../test/datasets.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
 import { subsetIndex } from '../dataset/indices.js';
-import { LeRobotDatasetWriter } from '../dataset/writer.js';
+import { LeRobotDatasetWriter } from '../writer/writer.js';
 import { FrameLoader } from './frame-loader.js';
 import { ParquetImages } from './parquet-images.js';
 

@@ -11,7 +11,7 @@ import {
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { compressors } from 'hyparquet-compressors';
 import { LRUCache } from 'lru-cache';
-import { firstLine, missingFile } from '../dataset/files.js';
+import { firstLine, missingFile } from '../dataset/dataset-files.js';
 
 /** Files held open. */
 const MAX_OPEN = 16;
