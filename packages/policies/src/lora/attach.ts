@@ -1,10 +1,13 @@
 import { CraftError, nn, noGrad, scope, type Tensor } from '@craft-ft/torch';
 import type { Policy } from '../policy.js';
 import { type LoraSettings, layerScale } from './config.js';
-import { LoraAdapter } from './lora-linear.js';
+import { type LoraAdapter, LoraLinear } from './lora-linear.js';
 
-/** A layer and its adapter. */
-export interface LoraLayer extends LoraTarget {
+/** A layer with an adapter. */
+export interface LoraLayer {
+  /** As in {@link LoraTarget}. */
+  name: string;
+  layer: LoraLinear;
   adapter: LoraAdapter;
 }
 
@@ -47,15 +50,15 @@ export function attachLora(policy: Policy, settings: LoraSettings): AttachedLora
   const full = findFullyTrained(policy, settings.modulesToSave);
   policy.requiresGrad_(false);
   for (const [, module] of full) module.requiresGrad_(true);
-  const layers = targets.map(({ name, layer }): LoraLayer => {
-    const adapter = new LoraAdapter(layer, {
+  const layers = targets.map(({ name, layer: base }): LoraLayer => {
+    const layer = new LoraLinear(base, {
       ...layerScale(settings, name),
       dropout: settings.loraDropout,
       init: settings.init,
     });
-    layer.adapter = adapter;
-    adapter.train(policy.training);
-    return { name, layer, adapter };
+    layer.train(policy.training);
+    replaceModule(policy, name, layer);
+    return { name, layer, adapter: layer.adapter };
   });
   const result = { settings, layers, fullyTrained: full.map(([name]) => name) };
   attached.set(policy, result);
@@ -64,11 +67,17 @@ export function attachLora(policy: Policy, settings: LoraSettings): AttachedLora
 
 /** Takes the adapters off again; the layers' own weights stay as they are. */
 export function detachLora(policy: Policy): void {
-  for (const { layer, adapter } of attached.get(policy)?.layers ?? []) {
-    layer.adapter = null;
+  for (const { name, layer, adapter } of attached.get(policy)?.layers ?? []) {
+    replaceModule(policy, name, layer.base);
     adapter.dispose();
   }
   attached.delete(policy);
+}
+
+function replaceModule(policy: Policy, path: string, module: nn.Module): void {
+  const cut = path.lastIndexOf('.');
+  const parent = policy.namedModules().find(([name]) => name === path.slice(0, Math.max(0, cut)))![1];
+  parent.replaceChild(path.slice(cut + 1), module);
 }
 
 /**

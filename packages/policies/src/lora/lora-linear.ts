@@ -1,6 +1,6 @@
 import { nn, noGrad, scope, type Tensor } from '@craft-ft/torch';
 
-/** Names inside a layer's adapter, and so in the state dict: `<layer>.adapter.lora_A.weight`. */
+/** Property of {@link LoraLinear}, and so part of names in a state dict: `<layer>.adapter.lora_A.weight`. */
 export const ADAPTER = 'adapter';
 
 /**
@@ -45,5 +45,38 @@ export class LoraAdapter extends nn.Module {
   /** scaling · B·A: `[outFeatures, inFeatures]` */
   delta(): Tensor {
     return noGrad(() => scope(() => this.lora_B.weight.matmul(this.lora_A.weight).mul(this.scaling)));
+  }
+}
+
+/**
+ * A linear layer with a low-rank update, in the place of the layer itself: its parameters keep their names, those of the update are
+ * added as `adapter.lora_A.weight` and `adapter.lora_B.weight`.
+ */
+export class LoraLinear extends nn.Module {
+  /** The layer's own, frozen. */
+  readonly weight: nn.Parameter;
+  readonly bias: nn.Parameter | null;
+  readonly adapter: LoraAdapter;
+  // Private, so that its parameters are found once, under this module's name.
+  readonly #base: nn.Linear;
+
+  constructor(base: nn.Linear, options: ConstructorParameters<typeof LoraAdapter>[1]) {
+    super();
+    this.weight = base.weight;
+    this.bias = base.bias;
+    this.adapter = new LoraAdapter(base, options);
+    this.#base = base;
+  }
+
+  /** The layer without its update. */
+  get base(): nn.Linear {
+    return this.#base;
+  }
+
+  /** @returns in the layer's dtype, `[..., outFeatures]` */
+  override forward(x: Tensor): Tensor {
+    const y = this.#base.call(x);
+    const sum = y.add(this.adapter.call(x));
+    return sum.dtype === y.dtype ? sum : sum.to(y.dtype);
   }
 }

@@ -12,8 +12,6 @@ export class Linear extends Module {
   readonly weight: Parameter;
   /** `[outFeatures]`, or null */
   readonly bias: Parameter | null;
-  /** Whose output is added to this layer's: a low-rank update of the weight, as LoRA trains it. Null: none. */
-  adapter: TensorModule | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } = {}) {
     super();
@@ -24,10 +22,7 @@ export class Linear extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const y = this.isOneVector(x) ? this.ofVector(x) : ops.linear(x, this.weight, this.bias);
-    if (this.adapter === null) return y;
-    const sum = y.add(this.adapter.call(x));
-    return sum.dtype === y.dtype ? sum : sum.to(y.dtype);
+    return this.isOneVector(x) ? this.ofVector(x) : ops.linear(x, this.weight, this.bias);
   }
 
   // The general matrix product takes twice as long for a single row, which is what decoding consists of.

@@ -60,6 +60,19 @@ export abstract class Module {
     return [...this.own<Module>(Module)];
   }
 
+  /**
+   * Puts a module in the place of a child, under the child's name and at its place in the order.
+   *
+   * @param name as in `namedChildren`
+   */
+  replaceChild(name: string, module: Module): void {
+    const found = Object.entries(this).find(
+      ([key, value]) => value instanceof Module && stateName(key) === name,
+    );
+    if (found === undefined) throw new RangeError(`no module "${name}" to replace`);
+    Reflect.set(this, found[0], module);
+  }
+
   /** This module and all below it, parents first. */
   namedModules(prefix = ''): [string, Module][] {
     const below = this.namedChildren().flatMap(([name, child]) =>
@@ -199,7 +212,7 @@ export interface TensorModule extends Module {
 
 /** Modules under the names `0`, `1`, …; iterable. */
 export class ModuleList<M extends Module = Module> extends Module implements Iterable<M> {
-  readonly #items: readonly M[];
+  readonly #items: M[];
 
   constructor(modules: readonly M[]) {
     super();
@@ -208,6 +221,10 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
 
   override namedChildren(): [string, Module][] {
     return this.#items.map((module, i) => [String(i), module]);
+  }
+
+  override replaceChild(name: string, module: Module): void {
+    this.#items[indexOf(name, this.#items)] = module as M;
   }
 
   get length(): number {
@@ -231,7 +248,7 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
 
 /** Layers one after the other, under the names `0`, `1`, … */
 export class Sequential extends Module {
-  readonly #items: readonly TensorModule[];
+  readonly #items: TensorModule[];
 
   constructor(...modules: TensorModule[]) {
     super();
@@ -242,7 +259,17 @@ export class Sequential extends Module {
     return this.#items.map((module, i) => [String(i), module]);
   }
 
+  override replaceChild(name: string, module: Module): void {
+    this.#items[indexOf(name, this.#items)] = module as TensorModule;
+  }
+
   override forward(x: Tensor): Tensor {
     return this.#items.reduce((h, module) => module.call(h), x);
   }
+}
+
+function indexOf(name: string, items: readonly Module[]): number {
+  const index = Number(name);
+  if (items[index] === undefined) throw new RangeError(`no module "${name}" to replace`);
+  return index;
 }
