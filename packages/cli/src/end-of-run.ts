@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { UpdateStrategy } from '@craft-ft/training';
 import { REPORT_FILE, summarize, summaryLines, writeReport } from './report/index.js';
-import type { CraftTrainConfig } from './train-config.js';
+import { type CraftTrainConfig, ownFields } from './train-config.js';
 
 /**
  * Writes the page of a run into its folder and returns what there is to say of the run: what the method says (or how the loss
@@ -19,11 +19,10 @@ export function endOfRun(
 ): string[] {
   const folder = config.output_dir;
   if (!existsSync(join(folder, 'metrics.jsonl'))) return [];
-  const { craft, ...plain } = config;
   const page = join(folder, REPORT_FILE);
   try {
     const [run] = writeReport([folder], page, {
-      config: craft.enabled ? config : plain,
+      config: ownFields(config),
       stateFiles: strategy.stateFiles(),
       lines: said,
     });

@@ -29,6 +29,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   'dataset.tolerance_s': 'tolerance_s',
   'accelerator.gradient_accumulation.steps': 'gradient_accumulation_steps',
   env_eval_freq: 'eval_freq',
+  'method.type': 'method',
 };
 
 /**

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { loadTrainConfig } from './load-config.js';
 
 let folder = '';
@@ -75,6 +75,48 @@ test('CRaFT flags', () => {
   expect(
     loadTrainConfig([...basic, '--craft.lambda_lr=0.1', '--craft.enabled=false']).config.craft.lambda_lr,
   ).toBe(0.1);
+});
+
+describe('--method', () => {
+  const anchors = '--replay.anchor_dataset_path=old';
+  const method = (...argv: string[]) => loadTrainConfig([...basic, ...argv]).config;
+
+  test('chooses a method, with its group of flags', () => {
+    expect(method().method).toBe('baseline');
+    const config = method('--method=replay', anchors, '--replay.weight=0.5');
+    expect(config).toMatchObject({
+      method: 'replay',
+      replay: { weight: 0.5, anchor_dataset_path: 'old' },
+      craft: { enabled: false },
+    });
+    expect(method('--method.type=replay', anchors).method).toBe('replay');
+    expect(() => method('--method=replay')).toThrow('replay.anchor_dataset_path=: expected the dataset');
+    expect(() => method('--method=replay', '--replay.wight=1')).toThrow('did you mean');
+    expect(() => method('--method=ewc')).toThrow('method');
+  });
+
+  test('craft is the same as craft.enabled', () => {
+    const old = '--craft.anchor_dataset_path=old';
+    const both = [method('--method=craft', old), method('--craft.enabled=true', old)];
+    expect(both.map((config) => [config.method, config.craft])).toEqual([
+      ['craft', both[1]!.craft],
+      ['craft', both[0]!.craft],
+    ]);
+    expect(both[0]!.craft.enabled).toBe(true);
+    expect(() => method('--method=craft', '--craft.enabled=false', old)).toThrow(
+      'craft.enabled=false: expected true with method=craft',
+    );
+    expect(() => method('--method=baseline', '--craft.enabled=true', old)).toThrow(
+      'method=baseline: expected craft, since craft.enabled is true',
+    );
+  });
+
+  test('settings of another method are refused', () => {
+    expect(() => method('--replay.weight=2')).toThrow('expected replay, since replay.weight is given');
+    expect(() => method('--method=replay', anchors, '--craft.lambda_lr=1')).toThrow(
+      'add --craft.enabled=true (or =false to set it aside)',
+    );
+  });
 });
 
 test('a file, JSON or YAML, is overridden by flags', () => {

@@ -1,27 +1,22 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import {
-  findPolicyDir,
-  getPath,
-  isPlainObject,
-  type PlainObject,
-  readJsonObject,
-} from '@craft-ft/datasets/json';
-import { ConfigError, type Problem, withOwnFiles } from '@craft-ft/policies/config';
+import { METHODS } from '@craft-ft/craft/methods';
+import { findPolicyDir, isPlainObject, type PlainObject, readJsonObject } from '@craft-ft/datasets/json';
+import { ConfigError, withOwnFiles } from '@craft-ft/policies/config';
 import { CraftError, recoverFolders } from '@craft-ft/torch';
-import { resolveTrainConfig } from '@craft-ft/training/config';
+import { resolveTrainConfig, type TrainingMethod } from '@craft-ft/training/config';
 import { parse } from 'yaml';
 import { readBoolean } from './coerce.js';
 import { UsageError } from './command.js';
 import { EVALUATION_CONFIG_FILE, renameEvaluationFields } from './evaluation-config.js';
 import { applyFlags, type Flag, splitFlags } from './flags.js';
-import { type CraftTrainConfig, craftTrainSpec, trainFlags } from './train-config.js';
-
-/**
- * Fields of `craft.*`, beside `train_config.json` in a checkpoint: LeRobot refuses a `train_config.json` with fields it does not
- * know, and is to be able to continue from ours.
- */
-export const CRAFT_CONFIG_FILE = 'craft_config.json';
+import {
+  type CraftTrainConfig,
+  chooseMethod,
+  craftTrainSpec,
+  methodFile,
+  trainFlags,
+} from './train-config.js';
 
 /** What `craft train` is asked to do. */
 export interface TrainRequest {
@@ -48,10 +43,12 @@ export function loadTrainConfig(argv: readonly string[], now: Date = new Date())
   const file = configFile(all);
   const { tree, checkpoint } = file === null ? { tree: {}, checkpoint: null } : readConfigFile(file);
   const started = structuredClone(tree);
+  chooseMethod(started);
+  dropOtherMethods(tree, flags);
   // A run's own file says how that run was started, not how this one is.
   if (checkpoint !== null) delete tree.resume;
   loadPolicy(tree, special(all, 'policy.path'));
-  const problems = [...applyFlags(tree, flags, table), ...craftWithoutEnabled(tree)];
+  const problems = [...applyFlags(tree, flags, table), ...chooseMethod(tree, flags)];
   if (problems.length > 0) throw new ConfigError(problems);
   const resumeFrom = tree.resume === true ? resumePoint(checkpoint, all) : null;
   if (resumeFrom !== null && !flags.some(({ name }) => name === 'output_dir')) {
@@ -117,14 +114,31 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   renameEvaluationFields(tree);
   const evaluationFile = join(folder, EVALUATION_CONFIG_FILE);
   if (inCheckpoint && existsSync(evaluationFile)) Object.assign(tree, readJsonObject(evaluationFile));
-  const craftFile = join(folder, CRAFT_CONFIG_FILE);
-  if (inCheckpoint && existsSync(craftFile)) tree.craft = readJsonObject(craftFile);
-  else if (inCheckpoint && existsSync(join(dirname(folder), 'training_state', 'craft_state.json'))) {
+  if (inCheckpoint) for (const method of METHODS) readMethod(method, folder, tree);
+  return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
+}
+
+/** Adds a method's configuration in a checkpoint, and with it the choice of the method. */
+function readMethod(method: TrainingMethod, folder: string, tree: PlainObject): void {
+  const file = join(folder, methodFile(method));
+  if (existsSync(file)) {
+    tree[method.name] = readJsonObject(file);
+    if (method.switchedOnBy === undefined) tree.method = method.name;
+  } else if (
+    method.stateFile !== undefined &&
+    existsSync(join(dirname(folder), 'training_state', method.stateFile))
+  ) {
     // Going on without it would be plain fine-tuning, without a word.
-    const message = `${craftFile} is missing, but the run was trained with CRaFT: restore the file`;
+    const message = `${file} is missing, but the run was trained with ${method.title}: restore the file`;
     throw new CraftError('CONFIG_UNREADABLE', message);
   }
-  return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
+}
+
+/** A method that is chosen by a flag takes the place of the file's, whose settings then mean nothing. */
+function dropOtherMethods(tree: PlainObject, flags: readonly Flag[]): void {
+  const chosen = flags.filter(({ name }) => name === 'method').at(-1)?.text;
+  if (chosen === undefined) return;
+  for (const { name } of METHODS) if (name !== chosen) delete tree[name];
 }
 
 function readYamlObject(file: string): PlainObject {
@@ -161,12 +175,4 @@ function resumePoint(checkpoint: string | null, flags: Flag[]): string {
     );
   }
   return checkpoint;
-}
-
-/** Settings of a method that is not switched on would be dropped silently. */
-function craftWithoutEnabled(tree: PlainObject): Problem[] {
-  const [given] = isPlainObject(tree.craft) ? Object.keys(tree.craft) : [];
-  if (given === undefined || getPath(tree, 'craft.enabled') !== undefined) return [];
-  const message = `missing, but craft.${given} is given: add --craft.enabled=true (or =false to set it aside)`;
-  return [{ field: 'craft.enabled', found: undefined, message }];
 }

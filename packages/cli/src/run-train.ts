@@ -1,66 +1,21 @@
-import { resolveEpsilon } from '@craft-ft/craft';
 import { formatFeatureTable } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
-import {
-  checkResume,
-  formatRecord,
-  prepareTraining,
-  RESUME_RULES,
-  type ResumeRules,
-  type TrainingRun,
-  train,
-} from '@craft-ft/training';
+import { checkResume, formatRecord, prepareTraining, type TrainingRun, train } from '@craft-ft/training';
 import type { Output } from './command.js';
 import { endOfRun } from './end-of-run.js';
 import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
 import { INTERRUPTED, listenForInterrupt } from './interrupt.js';
-import { CRAFT_CONFIG_FILE, type TrainRequest } from './load-config.js';
-import { makeCraft, sharedRecordings } from './make-craft.js';
+import type { TrainRequest } from './load-config.js';
 import { TrainProgress } from './progress.js';
-import type { CraftTrainConfig } from './train-config.js';
-
-const RULES: ResumeRules = {
-  free: [
-    ...RESUME_RULES.free,
-    'env',
-    'eval_freq',
-    'eval',
-    'craft.log_craft_metrics_freq',
-    'craft.save_lambda_history',
-    'craft.anchor_dataset_root',
-  ],
-  warned: [
-    ...RESUME_RULES.warned,
-    'craft.lambda_controller',
-    'craft.lambda_lr',
-    'craft.lambda_kp',
-    'craft.lambda_ki',
-    'craft.lambda_kd',
-    'craft.lambda_smoothing',
-    'craft.lambda_max',
-    'craft.epsilon_start',
-    'craft.epsilon_end',
-    'craft.epsilon_decay_steps',
-    'craft.epsilon_schedule',
-    'craft.conflict_threshold',
-    'craft.use_grad_projection',
-    'craft.surgery',
-    'craft.surgery_granularity',
-    'craft.cagrad_c',
-    'craft.stale_projection',
-    'craft.projection_mode',
-    'craft.retention_scale',
-  ],
-};
-
-// The number of steps only matters to what is stretched over the run.
-function resumeRules({ scheduler, craft }: CraftTrainConfig): ResumeRules {
-  const { start, end } = resolveEpsilon(craft);
-  const epsilonFalls = craft.epsilon_schedule !== 'constant' && start !== end;
-  const stretched = scheduler !== null || (craft.enabled && epsilonFalls && craft.epsilon_decay_steps === 0);
-  return stretched ? RULES : { ...RULES, free: [...RULES.free, 'steps'] };
-}
+import {
+  type CraftTrainConfig,
+  configOf,
+  methodFile,
+  methodOf,
+  plainFields,
+  resumeRules,
+} from './train-config.js';
 
 /**
  * Runs a training and returns the exit code of the process: 0 when it is complete, 130 when it was interrupted and saved.
@@ -69,15 +24,17 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
   const { config, resumeFrom, saved } = request;
   const say = (line: string) => output.out(`${line}\n`);
   const warn = (line: string) => output.err(`craft: warning: ${line}\n`);
-  const shared = sharedRecordings(config);
-  if (shared !== null) warn(shared);
+  const method = methodOf(config);
+  const own = configOf(config, method);
+  const plain = plainFields(config);
+  for (const line of (await method.warnings?.(own, plain)) ?? []) warn(line);
   if (resumeFrom !== null && saved !== null) {
-    for (const line of checkResume(saved, config, resumeRules(config), resumeFrom)) warn(line);
+    for (const line of checkResume(saved, config, resumeRules(config, saved), resumeFrom)) warn(line);
   }
-  const { craft, env, eval_freq, eval: evaluation, ...plain } = config;
+  const { env, eval_freq, eval: evaluation } = config;
   const extraFiles = new Map<string, string>();
   const save = (file: string, part: unknown) => extraFiles.set(file, JSON.stringify(part, null, 4));
-  if (craft.enabled) save(CRAFT_CONFIG_FILE, craft);
+  if (method.schema !== null) save(methodFile(method), own);
   if (env !== null) save(EVALUATION_CONFIG_FILE, { env, eval_freq, eval: evaluation });
   let size = '';
   const run = await prepareTraining(plain, {
@@ -92,7 +49,7 @@ export async function runTrain(request: TrainRequest, output: Output): Promise<n
     },
     onPolicy: ({ type, trainableParameters, device }) =>
       say(`${size}; ${type} with ${trainableParameters} trainable parameters on ${device}`),
-    ...(craft.enabled ? { makeStrategy: (context) => makeCraft(context, config) } : {}),
+    makeStrategy: (context) => method.strategy(context, own),
   });
   try {
     return await trainPrepared(run, config, output);

@@ -139,5 +139,5 @@ export function validateCraft(config: CraftConfig): Problem[] {
   if (config.initial_lambda > config.lambda_max) {
     refuse('initial_lambda', `expected at most craft.lambda_max (${config.lambda_max})`, ['lambda_max']);
   }
-  return [...validateAnchors(config), ...problems];
+  return [...validateAnchors(config, 'craft', config.enabled ? 'craft.enabled=true' : null), ...problems];
 }

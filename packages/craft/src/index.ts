@@ -3,6 +3,7 @@
  * Constrained Retention Fine-Tuning: learn a new task while the loss on the old one stays below ε.
  */
 export * from './anchors/index.js';
+export { type AnchorFields, anchorsOfRun, sharedRecordings } from './anchors/of-run.js';
 export * from './config.js';
 export { type DualSettings, DualState, dualSettings } from './dual-state.js';
 export {
@@ -15,6 +16,7 @@ export {
 } from './features.js';
 export * from './primal-dual.js';
 export { type CraftReport, formatHistory, parseHistory, type RetentionRecord } from './record.js';
+export { type ReplayParts, ReplayStrategy } from './replay.js';
 export {
   computeHiddenRetentionLoss,
   computeRetentionLoss,

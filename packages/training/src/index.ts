@@ -31,4 +31,3 @@ export {
 } from './open-data.js';
 export { type AppliedStep, makeSchedule, Optimization } from './optimization.js';
 export { type DataSummary, type PolicySummary, type PrepareOptions, prepareTraining } from './prepare.js';
-export { checkResume, RESUME_RULES, type ResumeRules } from './resume.js';

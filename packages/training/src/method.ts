@@ -1,10 +1,14 @@
 import type { Policy, PolicyProcessors } from '@craft-ft/policies';
+import type { Problem } from '@craft-ft/policies/config';
 import type { LossMean } from '@craft-ft/policies/loss-mean';
 import type { Tensor } from '@craft-ft/torch';
+import type { z } from 'zod';
+import type { NotYet } from './config/not-yet.js';
 import type { TrainConfig } from './config/train.js';
 import type { TrainingData } from './data-stream.js';
 import type { LazyBatch } from './gradient.js';
 import type { Optimization } from './optimization.js';
+import type { ResumeRules } from './resume.js';
 
 /** What one step of training reports. */
 export interface StepReport {
@@ -76,3 +80,49 @@ export interface StrategyContext {
   /** Has a stream that the strategy opened itself closed with the run; returns it. */
   keep<D extends TrainingData>(stream: D): D;
 }
+
+/**
+ * A training method as programs offer it: its flags, their rules, and how its strategy is made. `name` also names the group of its flags
+ * (`--craft.lambda_lr`) and the file in a checkpoint that holds them (`craft_config.json`).
+ */
+export interface TrainingMethod<C = unknown> {
+  readonly name: string;
+  /** For people: `CRaFT`. */
+  readonly title: string;
+  /** What it does, in half a sentence, for help. */
+  readonly about: string;
+  /** Its configuration, every field with a description and a default. null: it has none. */
+  readonly schema: z.ZodType<C> | null;
+  /**
+   * Rules between the fields, under their full names (`craft.lambda_max`). Default: none.
+   *
+   * @param chosen whether the run is to use this method; what a run needs need not be given before
+   */
+  validate?(config: C, chosen: boolean): Problem[];
+  /** Flags of other programs that have no effect here. */
+  readonly notYet?: readonly NotYet[];
+  /** A field of the configuration that chooses the method too, for command lines older than `--method`. */
+  readonly switchedOnBy?: string;
+  /** What may differ between a run and its continuation, by field of the configuration. Default: nothing. */
+  readonly resume?: ResumeRules;
+  /** Whether what a step does depends on the number of steps, which then should not change on resume. Default: no. */
+  followsSteps?(config: C): boolean;
+  /** A file that `stateFiles` of the strategy always has: a checkpoint without the configuration is recognised by it. */
+  readonly stateFile?: string;
+  /** Warnings about a configuration, one line each, before the data are opened. */
+  warnings?(config: C, run: TrainConfig): Promise<string[]>;
+  /** Makes the strategy, with what it opens handed to `context.keep`. */
+  strategy(context: StrategyContext, config: C): Promise<UpdateStrategy>;
+}
+
+/** Plain fine-tuning. */
+export const baselineMethod: TrainingMethod = {
+  name: 'baseline',
+  title: 'plain fine-tuning',
+  about: 'plain fine-tuning, one gradient step on the task loss',
+  schema: null,
+  strategy: async ({ policy, optimization }) => {
+    const { BaselineStrategy } = await import('./baseline.js');
+    return new BaselineStrategy(policy, optimization);
+  },
+};

@@ -25,14 +25,13 @@ import {
 } from '@craft-ft/policies';
 import type { PolicyConfig } from '@craft-ft/policies/config';
 import { atomicWriteFile, CraftError, manualSeed } from '@craft-ft/torch';
-import { BaselineStrategy } from './baseline.js';
 import { restoreTrainingState } from './checkpoint.js';
 import { refuseUsedFolder } from './config/output-folder.js';
 import { trainConfigFile } from './config/resolve.js';
 import type { TrainConfig } from './config/train.js';
 import { cameraSizes, type TrainingData } from './data-stream.js';
 import type { TrainingRun } from './loop.js';
-import type { StrategyContext, UpdateStrategy } from './method.js';
+import { baselineMethod, type StrategyContext, type UpdateStrategy } from './method.js';
 import { MetricsLog } from './metrics-log.js';
 import {
   type DatasetChoice,
@@ -189,7 +188,7 @@ async function assemble(
   learner: Learner,
   opened: OpenedData,
   resumeFrom: string | null,
-  { makeStrategy = baseline, extraFiles = new Map() }: PrepareOptions,
+  { makeStrategy, extraFiles = new Map() }: PrepareOptions,
 ): Promise<TrainingRun> {
   const { config, policy, processors } = learner;
   const streams: TrainingData[] = [];
@@ -201,7 +200,8 @@ async function assemble(
     await Promise.all(streams.map((stream) => stream.close()));
   };
   try {
-    const strategy = await makeStrategy({ ...learner, keep });
+    const context = { ...learner, keep };
+    const strategy = await (makeStrategy?.(context) ?? baselineMethod.strategy(context, undefined));
     const data = keep(opened.stream((batch, texts) => processors.preprocess(batch, texts)));
     const samplesPerStep = data.batchSize * config.gradient_accumulation_steps;
     const run: TrainingRun = {
@@ -234,10 +234,6 @@ function liesIn(checkpoint: string, outputDir: string): boolean {
 
 function realOrGiven(path: string): string {
   return existsSync(path) ? realpathSync(path) : resolve(path);
-}
-
-async function baseline({ policy, optimization }: StrategyContext): Promise<UpdateStrategy> {
-  return new BaselineStrategy(policy, optimization);
 }
 
 // A configuration without features takes them from the dataset; one with features must find them there.

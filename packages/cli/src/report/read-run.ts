@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { METHODS } from '@craft-ft/craft/methods';
 import { CraftError } from '@craft-ft/torch/errors';
+import { methodFile } from '../train-config.js';
 import { flattenConfig } from './config-table.js';
 
 /** Numbers by name: a line of the log, or a retention step. */
@@ -130,9 +132,11 @@ type Read = (part: string, file: string) => { text: string; path: string } | nul
 function savedConfig(read: Read): unknown {
   const train = read('pretrained_model', 'train_config.json');
   if (train === null) return null;
-  const craft = read('pretrained_model', 'craft_config.json');
-  const config = objectIn(train);
-  return craft === null ? config : { ...config, craft: objectIn(craft) };
+  const groups = METHODS.flatMap((method) => {
+    const file = read('pretrained_model', methodFile(method));
+    return file === null ? [] : [[method.name, objectIn(file)] as const];
+  });
+  return { ...objectIn(train), ...Object.fromEntries(groups) };
 }
 
 function objectIn({ text, path }: { text: string; path: string }): Record<string, unknown> {

@@ -85,7 +85,6 @@ export const anchorFields = {
 
 /** What {@link validateAnchors} looks at. */
 export interface AnchorChoice {
-  readonly enabled: boolean;
   readonly anchor_dataset_path: string;
   readonly anchor_dataset_root: string | null;
   readonly anchor_episodes: readonly number[] | null;
@@ -101,55 +100,52 @@ export interface AnchorChoice {
 /**
  * Rules between the fields that choose anchors: exactly one source, and one way of saying how much of it.
  *
+ * @param method the group that the fields belong to
+ * @param chosen what makes the run use this method, for messages (`method=replay`); null where it does not, and so needs no anchors
  * @returns problems under the names of the whole configuration (`craft.anchor_cache_dir`)
  */
-export function validateAnchors(config: AnchorChoice): Problem[] {
+export function validateAnchors(config: AnchorChoice, method: string, chosen: string | null): Problem[] {
   const problems: Problem[] = [];
+  const name = (field: keyof AnchorChoice) => `${method}.${field}`;
   const refuse = (field: keyof AnchorChoice, message: string, related: (keyof AnchorChoice)[]) =>
-    problems.push({
-      field: `craft.${field}`,
-      found: config[field],
-      message,
-      related: related.map((name) => `craft.${name}`),
-    });
+    problems.push({ field: name(field), found: config[field], message, related: related.map(name) });
   const hasDataset = config.anchor_dataset_path !== '';
   const hasCache = config.anchor_cache_dir !== '';
-  if (config.enabled && !hasDataset && !hasCache) {
+  if (chosen !== null && !hasDataset && !hasCache) {
     refuse(
       'anchor_dataset_path',
-      'expected the dataset of the old task (or craft.anchor_cache_dir), since craft.enabled is true',
-      ['enabled', 'anchor_cache_dir'],
+      `expected the dataset of the old task (or ${name('anchor_cache_dir')}), since ${chosen.replace('=', ' is ')}`,
+      ['anchor_cache_dir'],
     );
   }
   if (hasDataset && hasCache) {
-    refuse('anchor_cache_dir', 'expected "" with craft.anchor_dataset_path: anchors come from one of them', [
-      'anchor_dataset_path',
-    ]);
+    refuse(
+      'anchor_cache_dir',
+      `expected "" with ${name('anchor_dataset_path')}: anchors come from one of them`,
+      ['anchor_dataset_path'],
+    );
   }
   for (const field of ['anchor_dataset_root', 'anchor_episodes', 'anchor_mixture'] as const) {
     if (config[field] === null || hasDataset) continue;
     // A cache has its frames chosen already.
     if (hasCache)
-      refuse(field, 'expected null with craft.anchor_cache_dir: choose them when the cache is built', [
+      refuse(field, `expected null with ${name('anchor_cache_dir')}: choose them when the cache is built`, [
         'anchor_cache_dir',
       ]);
-    else if (field === 'anchor_dataset_root' || config.enabled)
-      refuse('anchor_dataset_path', `expected the name of a dataset, since craft.${field} is given`, [
-        field,
-        'enabled',
-      ]);
+    else if (field === 'anchor_dataset_root' || chosen !== null)
+      refuse('anchor_dataset_path', `expected the name of a dataset, since ${name(field)} is given`, [field]);
   }
   for (const [count, share] of [
     ['anchor_num_episodes', 'anchor_episode_fraction'],
     ['anchor_num_frames', 'anchor_fraction'],
   ] as const) {
     if (config[count] !== null && config[share] !== null)
-      refuse(share, `expected null with craft.${count}: give one of them`, [count]);
+      refuse(share, `expected null with ${name(count)}: give one of them`, [count]);
   }
   if (config.anchor_balance_tasks && config.anchor_mixture?.some(({ weight }) => weight !== 1)) {
     refuse(
       'anchor_balance_tasks',
-      'expected false with weights in craft.anchor_mixture: both say how often',
+      `expected false with weights in ${name('anchor_mixture')}: both say how often`,
       ['anchor_mixture'],
     );
   }

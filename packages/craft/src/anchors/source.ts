@@ -54,18 +54,20 @@ export interface AnchorSource {
 /**
  * A dataset by the name a user gives it: a folder, or `user/name`.
  *
+ * @param method the group of flags that the name was given in, for the message
  * @throws CraftError `ANCHORS_MISSING` where it can be neither
  */
 export function anchorChoice(
   path: string,
   root: string | null,
   episodes: readonly number[] | null,
+  method = 'craft',
 ): DatasetChoice {
   const folder = root ?? localFolder(path);
   if (folder === null && !looksLikeRepoId(path)) {
     throw new CraftError(
       'ANCHORS_MISSING',
-      `craft.anchor_dataset_path=${path}: neither a dataset's folder nor a name like user/name`,
+      `${method}.anchor_dataset_path=${path}: neither a dataset's folder nor a name like user/name`,
     );
   }
   return {
