@@ -188,7 +188,7 @@ async function readFile(
   }
 }
 
-/** Keys that are read whatever is asked for, in the order of {@link bookkeepingKeys}. */
+/** `keys` and the bookkeeping columns, which are always read. */
 export function withBookkeeping(keys: readonly string[]): string[] {
   return [...new Set([...keys, ...bookkeepingKeys])];
 }

@@ -26,7 +26,7 @@ const infoSchema = z.looseObject({
   features: z.record(z.string(), featureSchema),
 });
 
-/** Written by LeRobot, of no use for reading. */
+/** Written by LeRobot; not needed for reading. */
 const ignoredKeys = ['total_videos', 'total_chunks', 'tools', 'video', 'encoding'];
 
 /** One entry of info.json's `features`: numpy dtype (or `string`, `image`, `video`), shape of one frame, axis names. */

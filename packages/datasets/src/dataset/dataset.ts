@@ -256,7 +256,7 @@ function renameStats(
   const renamed: DatasetStats = {};
   for (const [key, values] of Object.entries(stats)) {
     const feature = metadata.features[key];
-    // Statistics of a feature that info.json does not list can serve nobody.
+    // Statistics of a feature that info.json does not list are of no use.
     if (feature === undefined) continue;
     const width = feature.shape.reduce((product, size) => product * size, 1);
     if (columnDType(feature.dtype) !== undefined && values.mean.length !== width) {

@@ -10,7 +10,7 @@ declare const subsetBrand: unique symbol;
  */
 export type AbsoluteIndex = number & { readonly [absoluteBrand]: true };
 
-/** Row of a frame among the loaded episodes, 0 to `dataset.length - 1`; what `batch` and the samplers speak. */
+/** Row of a frame among the loaded episodes, 0 to `dataset.length - 1`; the index that `batch` and the samplers use. */
 export type SubsetIndex = number & { readonly [subsetBrand]: true };
 
 /** Declares that `value` is a dataset-wide index. Throws CraftError `DATASET_INDEX` unless it is a whole number ≥ 0. */

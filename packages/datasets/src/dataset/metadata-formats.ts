@@ -259,7 +259,7 @@ async function readEpisodes(file: ParquetFile, info: DatasetInfo): Promise<Episo
           const [chunkIndex, fileIndex, fromTimestamp, toTimestamp] = segmentColumns(key).map((name) =>
             Number(row[name] ?? Number.NaN),
           ) as [number, number, number, number];
-          // An episode may lack a camera; that matters only to who asks for its frames.
+          // An episode may lack a camera; that is an error only when its frames are read.
           return Number.isFinite(chunkIndex + fileIndex + fromTimestamp + toTimestamp)
             ? [[key, { chunkIndex, fileIndex, fromTimestamp, toTimestamp }]]
             : [];

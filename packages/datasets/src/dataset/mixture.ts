@@ -199,7 +199,7 @@ export class MixtureSampler extends GroupSampler {
   }
 }
 
-/** A seed of its own for every member, whatever the other members are. */
+/** A seed for each member that does not depend on the other members. */
 export function memberSeed(seed: number, name: string): number {
   return createHash('sha256').update(`${seed}/${name}`).digest().readUIntBE(0, 6);
 }

@@ -7,7 +7,7 @@ const momentNames = ['min', 'max', 'mean', 'std'] as const;
 
 /**
  * Statistics of one feature over frames; each array is row-major in `shape` (`[26]` for a state, `[3, 1, 1]` for a camera,
- * whose values are already divided by 255). Quantiles are absent in datasets written before LeRobot knew them.
+ * whose values are already divided by 255). Datasets written by older versions of LeRobot have no quantiles.
  */
 export interface FeatureStats extends Partial<Record<QuantileName, number[]>> {
   shape: number[];

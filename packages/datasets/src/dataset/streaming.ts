@@ -17,7 +17,7 @@ export interface StreamingDatasetOptions extends LeRobotDatasetOptions {
   shuffle?: boolean;
   /** Frames to draw from, each with its window. Default 1000, LeRobot's. */
   bufferSize?: number;
-  /** Data files that are read from by turns. Default 4. */
+  /** Data files that are open at a time, interleaved. Default 4. */
   openFiles?: number;
 }
 
@@ -80,7 +80,7 @@ export class StreamingDataset {
     );
     this.stats = Object.fromEntries(renamed);
     this.length = files.flat().reduce((sum, { length }) => sum + length, 0);
-    // Wrong options are errors now, not at the first batch.
+    // Reports wrong options here rather than at the first batch.
     this.#order();
   }
 
@@ -163,7 +163,7 @@ export class StreamingDataset {
     const columns = await readColumns(this.metadata, episodes, [...this.#keys.values()]);
     const warn = this.#options.onWarning ?? console.warn;
     verifyColumns(this.metadata, episodes, columns, (message) => {
-      // The same holds for every file; once is enough.
+      // Every file would give the same warning.
       if (!this.#warned) warn(message);
       this.#warned = true;
     });

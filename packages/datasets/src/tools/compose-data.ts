@@ -126,7 +126,7 @@ class DataWriter {
       const own = numbers.get(name);
       if (own !== undefined) return { name, data: toRows(dtype, shape, own) };
       const data = [...others.get(name)!] as DecodedArray;
-      // Every picture is different: a dictionary or extremes of them would only cost.
+      // No two pictures are alike: a dictionary or min/max statistics would only take space.
       return dtype === 'image'
         ? { name, data, encoding: 'PLAIN' as const, statistics: false }
         : { name, data };

@@ -40,9 +40,9 @@ export interface Composed {
 
 /**
  * Makes a v3.0 dataset out of episodes of existing ones (v2.0, v2.1, v3.0), in the order given: episodes, frames and tasks are
- * numbered anew, statistics of numbers computed anew, those of cameras taken over. Videos are joined without re-encoding. The
- * sources are only read. The dataset is built in a folder beside `output`, read back and compared with its sources number by
- * number and encoded frame by encoded frame, and gets its name only then.
+ * renumbered, statistics of numbers are recomputed, those of cameras copied. Videos are joined without re-encoding. The sources
+ * are only read. The dataset is built in a temporary folder beside `output`, read back and compared with its sources value by
+ * value and encoded frame by encoded frame, and only then renamed to `output`.
  *
  * @throws CraftError `DATASET_EXISTS`; `TOOL_FEATURES` when sources differ or a feature cannot be written; `TOOL_VERIFY`;
  * `VIDEO_CUT`; and what reading throws.
@@ -80,7 +80,7 @@ export async function composeDataset(
   }
 }
 
-/** Refuses an output that would lose something. @throws CraftError `DATASET_EXISTS` unless it is absent or an empty folder */
+/** Refuses an output that would overwrite something. @throws CraftError `DATASET_EXISTS` unless it is absent or an empty folder */
 export function checkVacant(root: string): void {
   if (isVacant(root)) return;
   const what = statSync(root).isDirectory() ? 'already exists and is not empty' : 'is a file';

@@ -11,7 +11,7 @@ export interface ConvertOptions extends ComposeOptions {
 }
 
 /**
- * Writes a v2.0 or v2.1 dataset as v3.0 (or a v3.0 one anew, with every index and window put right), and verifies the result:
+ * Writes a v2.0 or v2.1 dataset as v3.0 (or rewrites a v3.0 one with every index and window corrected), and verifies the result:
  * see {@link composeDataset}. The source is only read.
  *
  * @throws CraftError as {@link composeDataset}.
@@ -69,7 +69,7 @@ export async function splitDataset(
 }
 
 /**
- * Writes a dataset without some episodes; the remaining ones are numbered anew.
+ * Writes a dataset without some episodes; the remaining ones are renumbered.
  *
  * @throws CraftError `DATASET_EPISODES` for an episode that does not exist, or when none would remain; as {@link composeDataset}.
  */

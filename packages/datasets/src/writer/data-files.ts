@@ -91,7 +91,7 @@ function columnSource(
   values: EpisodeColumn,
   rows: number,
 ): ColumnSource {
-  // Every picture is different: a dictionary or extremes of them would only cost.
+  // No two pictures are alike: a dictionary or min/max statistics would only take space.
   if (dtype === 'image') {
     return { name, data: values as DecodedArray, encoding: 'PLAIN', statistics: false };
   }
@@ -109,7 +109,7 @@ function byteSize(values: EpisodeColumn): number {
 
 /** Part of an episode, written to disk but under no name yet. */
 export interface Staged<T> {
-  /** In the order in which they are to be committed. */
+  /** In the order of committing. */
   readonly files: readonly StagedFile[];
   /** What others need to know of it. */
   readonly value: T;

@@ -79,7 +79,7 @@ export const bookkeepingFeatures: Readonly<Record<string, WrittenFeature>> = {
  */
 const ROWS_PER_GROUP = 100;
 
-/** The files under `meta/`, written anew with every episode: info.json last, whose presence makes the folder a dataset. */
+/** The files under `meta/`, rewritten with every episode; info.json comes last, because its presence makes the folder a dataset. */
 export class MetadataFiles {
   readonly #dataset: WrittenDataset;
   #totals: WrittenTotals;

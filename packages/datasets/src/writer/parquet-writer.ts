@@ -153,7 +153,7 @@ interface StagedParquet {
 export const emptyBody: ParquetBody = { rowGroups: [], bytes: 4 };
 
 /**
- * Writes a Parquet file anew with one row group more. What was encoded before is copied as bytes, so the cost is one encoded
+ * Rewrites a Parquet file with one more row group. What was encoded before is copied as bytes, so the cost is one encoded
  * row group and a file copy, and a reader or a crash sees either the old file or the new one, each with its footer.
  *
  * @param path Its folder exists; the file exists unless `body` is empty.

@@ -38,7 +38,7 @@ interface Reopened extends ExistingDataset {
   readonly videoFilesSizeInMb: number;
 }
 
-/** Reads a v3.0 dataset that episodes are to be added to, and removes what a crash while saving may have left. */
+/** Reads a v3.0 dataset to which episodes will be added, and removes leftovers of a crash while saving. */
 export async function readForAppending(root: string): Promise<Reopened> {
   const path = join(root, 'meta', 'info.json');
   const metadata = await LeRobotDatasetMetadata.load(root);

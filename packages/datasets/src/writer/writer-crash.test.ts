@@ -23,6 +23,7 @@ import {
   temporaryFolder,
 } from '../../test/datasets.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
+import { subsetIndex } from '../dataset/indices.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import { VideoReader } from '../video/reader.js';
 import { LeRobotDatasetWriter } from './writer.js';
@@ -56,6 +57,22 @@ async function expectEpisodes(root: string, lengths: readonly number[]): Promise
     expect(toTimestamp).toBeLessThanOrEqual(video.duration + 1e-9);
   }
 }
+
+it('does not overwrite a dataset that something else recorded to the same folder meanwhile', async () => {
+  const root = temporaryFolder();
+  const create = () =>
+    LeRobotDatasetWriter.create({ root, fps: 10, features: { action: { dtype: 'float32', shape: [2] } } });
+  const [first, second] = [create(), create()];
+  first.addFrame({ action: [1, 2], task: 'first' });
+  second.addFrame({ action: [3, 4], task: 'second' });
+  await first.saveEpisode();
+  await expectCraftError(() => second.saveEpisode(), 'DATASET_EXISTS', 'meanwhile');
+  const dataset = await LeRobotDataset.open({ root });
+  expect(dataset.item(subsetIndex(0)).task).toBe('first');
+  expect(
+    readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => /\.tmp-/.test(name)),
+  ).toEqual([]);
+});
 
 describe('a recording that is cut short', () => {
   it('killed in the middle of an episode loses that episode only, and goes on', async () => {

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CraftError, type StagedFile } from '@craft-ft/torch';
 import type { VideoSegment } from '../dataset/metadata-formats.js';
 import { computeStats, type DatasetStats } from '../dataset/stats.js';
@@ -51,6 +51,8 @@ interface Setting extends ExistingDataset {
   readonly fps: number;
   readonly encoding: VideoEncoding;
   readonly videoFilesSizeInMb: number;
+  /** Whether the dataset is begun, not continued. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -87,12 +89,14 @@ export class LeRobotDatasetWriter {
   readonly #images = new Map<string, ImageTrack>();
   readonly #data: DataFiles;
   readonly #metadata: MetadataFiles;
+  readonly #isNew: boolean;
   #state: 'open' | 'saving' | 'failed' | 'finalized' = 'open';
 
-  private constructor({ dataset, totals, slots, fps, encoding, videoFilesSizeInMb }: Setting) {
+  private constructor({ dataset, totals, slots, fps, encoding, videoFilesSizeInMb, isNew }: Setting) {
     const { root, features, chunksSize } = dataset;
     this.root = root;
     this.#fps = fps;
+    this.#isNew = isNew;
     this.#features = features;
     for (const [key, { dtype, shape }] of Object.entries(features)) {
       const [height, width] = shape as [number, number];
@@ -165,13 +169,14 @@ export class LeRobotDatasetWriter {
       fps,
       encoding,
       videoFilesSizeInMb,
+      isNew: true,
     });
   }
 
   /**
-   * Goes on with a dataset of version 3.0, its features, sizes and frames per second. New episodes go into new files, as LeRobot
-   * does it. What a crash while saving may have left is cleaned up: temporary files, and rows of an episode that was not
-   * completely saved; so no other writer may be at work on the dataset.
+   * Continues a v3.0 dataset with its features, file sizes and frames per second. New episodes go into new files, as in LeRobot.
+   * Leftovers of a crash while saving are removed: temporary files, and rows of an episode that was not completely saved. No other
+   * writer may be using the dataset.
    *
    * @param options `video`: another encoding than the one info.json names.
    * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_FPS`, `DATASET_PATH_INVALID` where the dataset
@@ -179,7 +184,11 @@ export class LeRobotDatasetWriter {
    */
   static async open(root: string, options: { video?: VideoEncoding } = {}): Promise<LeRobotDatasetWriter> {
     const existing = await readForAppending(resolve(root));
-    return new LeRobotDatasetWriter({ ...existing, encoding: options.video ?? existing.encoding });
+    return new LeRobotDatasetWriter({
+      ...existing,
+      encoding: options.video ?? existing.encoding,
+      isNew: false,
+    });
   }
 
   /** Number of frames of the episode being recorded. */
@@ -217,11 +226,11 @@ export class LeRobotDatasetWriter {
   }
 
   /**
-   * Ends the current episode and saves it; when the promise is fulfilled, it is on disk for good. Must be awaited when there are
-   * pictures; without, the work is done when the call returns.
+   * Ends the current episode and saves it; once the promise resolves, it is safely on disk. Must be awaited when there are
+   * cameras; otherwise the work is done when the call returns.
    *
    * @throws CraftError `DATASET_FRAME` (no frames); `DISK_FULL`, `WRITE_FAILED`, `VIDEO_WRITE`: the episode is lost, those before are
-   * as they were, and recording can go on.
+   * as they were, and recording can go on. `DATASET_EXISTS` when something else recorded a dataset to the folder before the first episode.
    */
   async saveEpisode(): Promise<void> {
     this.#requireOpen();
@@ -253,6 +262,7 @@ export class LeRobotDatasetWriter {
       const data = this.#data.stage(columns, this.#buffer.length);
       staged.unshift(data);
       staged.push(this.#metadata.stage(this.#describe(columns, data.value, videos), tasks));
+      if (this.#isNew && this.savedEpisodes === 0) this.#requireUnclaimed();
     } catch (error) {
       for (const part of staged) for (const file of part.files) file.discard();
       this.#drop();
@@ -278,6 +288,15 @@ export class LeRobotDatasetWriter {
       throw new CraftError('DATASET_FRAME', `${this.root}: a dataset needs at least one episode`);
     }
     this.#state = 'finalized';
+  }
+
+  /** Much time may have passed since the folder was found empty: a dataset that was recorded there since is not overwritten. */
+  #requireUnclaimed(): void {
+    if (!existsSync(join(this.root, 'meta', 'info.json'))) return;
+    throw new CraftError(
+      'DATASET_EXISTS',
+      `${this.root}: another dataset was recorded there meanwhile and is left as it is; choose another folder`,
+    );
   }
 
   #requireOpen(): void {

@@ -189,7 +189,7 @@ function checkSet(
     }
     for (const name of ['min', 'max', 'mean', 'std', ...quantileNames]) {
       const value = found[name];
-      // Quantiles are younger than the format.
+      // Older versions of LeRobot wrote no quantiles.
       if (value === undefined && (quantileNames as readonly string[]).includes(name)) continue;
       const list = flat(value);
       if (numeric && list.length !== elements(shape)) {

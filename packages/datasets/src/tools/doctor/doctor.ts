@@ -83,7 +83,7 @@ export interface Fixed {
 }
 
 /**
- * Mends what can be mended without guessing: the totals of info.json, from the metadata's own lists, and the statistics of
+ * Repairs what needs no guessing: the totals of info.json, from the metadata's own lists, and the statistics of
  * numeric features, from the data if all of it is readable. Every file is replaced all or nothing, its original kept as `.bak`.
  * Data and videos are never touched. Examine again afterwards.
  */

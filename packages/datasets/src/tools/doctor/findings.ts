@@ -5,8 +5,8 @@ import { firstLine } from '../../dataset/dataset-files.js';
 export type Severity = 'error' | 'warning' | 'info';
 
 /**
- * Everything the doctor can find, and how bad it is. Errors stop training or make it wrong; warnings are puzzling or wasteful,
- * training works; infos are good to know.
+ * Everything the doctor can find, and how bad it is. Errors stop training or make it wrong; with warnings it works, but
+ * something is inconsistent or wasted; infos need no action.
  */
 export const findingCodes = {
   METADATA_UNREADABLE: 'error',
@@ -63,7 +63,7 @@ export interface Finding {
   readonly message: string;
   /** What to do. */
   readonly fix?: string;
-  /** Whether {@link fixDataset} mends it. */
+  /** Whether `fixDataset` repairs it. */
   readonly fixable?: boolean;
 }
 
