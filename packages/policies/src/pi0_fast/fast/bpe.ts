@@ -1,4 +1,4 @@
-import { Heap } from '../../tokenizers/heap.js';
+import TinyQueue from 'tinyqueue';
 
 /** Two tokens that become one. */
 export type Merge = readonly [left: string, right: string];
@@ -74,17 +74,17 @@ export class Bpe {
     const next = ids.map((_, i) => i + 1);
     const previous = ids.map((_, i) => i - 1);
     // Candidates are rank · length + place: the earliest merge first, then the leftmost place.
-    const heap = new Heap<number>((a, b) => a < b);
+    const queue = new TinyQueue<number>([], (a, b) => a - b);
     const rankAt = (at: number): number | undefined => {
       const after = next[at]!;
       return after < length ? this.#ranks.get(ids[at]! * this.#base + ids[after]!) : undefined;
     };
     const offer = (at: number): void => {
       const rank = rankAt(at);
-      if (rank !== undefined) heap.push(rank * length + at);
+      if (rank !== undefined) queue.push(rank * length + at);
     };
     for (let i = 0; i + 1 < length; i++) offer(i);
-    for (let top = heap.pop(); top !== undefined; top = heap.pop()) {
+    for (let top = queue.pop(); top !== undefined; top = queue.pop()) {
       const at = top % length;
       const rank = (top - at) / length;
       // Either token may have gone into another merge since.

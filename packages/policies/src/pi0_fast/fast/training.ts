@@ -1,5 +1,5 @@
 import { CraftError } from '@craft-ft/torch/errors';
-import { Heap } from '../../tokenizers/heap.js';
+import TinyQueue from 'tinyqueue';
 import { Bpe, byteLevel, byteLevelPieces, type Merge, type PieceMode } from './bpe.js';
 import type { FastTokenizer } from './tokenizer.js';
 
@@ -114,16 +114,16 @@ export function trainBpe(texts: Iterable<string>, options: BpeTrainingOptions): 
   words.forEach(({ tokens: own, count }, word) => {
     for (let i = 0; i + 1 < own.length; i++) counts.add(own[i]!, own[i + 1]!, count, word);
   });
-  const heap = new Heap<Pair>(comesFirst);
-  for (const pair of counts.take()) heap.push(pair);
+  const queue = new TinyQueue<Pair>([], mostFrequentFirst);
+  for (const pair of counts.take()) queue.push(pair);
   const merges: Merge[] = [];
   while (ids.size < vocabSize) {
-    const top = heap.pop();
+    const top = queue.pop();
     if (top === undefined) break;
     const count = counts.get(top.left, top.right);
     if (top.count !== count) {
       top.count = count;
-      heap.push(top);
+      queue.push(top);
       continue;
     }
     if (count < Math.max(1, minFrequency)) break;
@@ -136,15 +136,14 @@ export function trainBpe(texts: Iterable<string>, options: BpeTrainingOptions): 
     }
     merges.push([left, right]);
     for (const word of top.words) mergeIn(words[word]!, word, top, merged, counts);
-    for (const pair of counts.take()) heap.push(pair);
+    for (const pair of counts.take()) queue.push(pair);
     onProgress(ids.size);
   }
   return new Bpe(ids, merges, mode);
 }
 
-function comesFirst(a: Pair, b: Pair): boolean {
-  if (a.count !== b.count) return a.count > b.count;
-  return a.left < b.left || (a.left === b.left && a.right < b.right);
+function mostFrequentFirst(a: Pair, b: Pair): number {
+  return b.count - a.count || a.left - b.left || a.right - b.right;
 }
 
 /** How often each pair occurs, and the pairs that have become more frequent since they were last taken. */
