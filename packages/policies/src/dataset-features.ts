@@ -29,7 +29,7 @@ function sized(shape: number[], size: readonly [number, number] | undefined): nu
  * The features of a dataset that policies know by name: `observation.state`, `observation.environment_state`, `observation.images.*`
  * (and `observation.image`), `action`.
  *
- * @throws CraftError `POLICY_FEATURES` for a camera whose shape is no image's
+ * @throws CraftError `POLICY_FEATURES` for a camera whose shape is not that of an image
  */
 export function datasetPolicyFeatures(
   sources: FeatureSources,

@@ -85,7 +85,7 @@ export class LossMean {
 
   /** Mean loss; 0 where nothing was counted. */
   get loss(): number {
-    // Of a single batch to the bit what the batch reported.
+    // A single batch gives exactly the loss that it reported.
     if (this.#weights === null || this.#batches === 1) return meanOf(this.#loss);
     const { metrics } = this;
     return Object.entries(this.#weights).reduce(

@@ -109,7 +109,7 @@ export function loadProcessors(
     stats === undefined ? { policy } : { policy, stats },
   );
   if (!sameActions(pre, config)) {
-    // What actions mean is learned anew with new statistics; the steps may be missing from older files.
+    // New statistics give actions a new meaning anyway; older files may lack the steps.
     if (stats !== undefined) return makeProcessors(config, stats, { ...overrides, where: preprocessor });
     const asked = registrationOf(config).relativeActions?.(config) != null;
     const message = `the checkpoint's actions are ${asked ? 'absolute' : 'relative to the state'}`;

@@ -6,7 +6,7 @@ import { TASK_EMBEDDING } from './processors.js';
 import { ResNetBackbone } from './resnet.js';
 import { ActDecoder, ActEncoder, gridPositions, sinusoidalPositions } from './transformer.js';
 
-export interface ActOutput {
+interface ActOutput {
   /** Normalised, `[B, chunk, a]`. */
   actions: Tensor;
   /** What the VAE encoder made of the actions; null in evaluation mode and without the VAE. */
@@ -44,7 +44,7 @@ export class ActModel extends nn.Module {
   readonly encoder_1dFeaturePosEmbed: nn.Embedding;
   readonly decoderPosEmbed: nn.Embedding;
   readonly actionHead: nn.Linear;
-  // Not LeRobot's, hence after all that are.
+  // Not in LeRobot: declared last, so that the others keep their numbers.
   readonly encoderTaskInputProj: nn.Linear | null = null;
   readonly config: ActConfig;
   readonly features: ActFeatures;
@@ -133,7 +133,7 @@ export class ActModel extends nn.Module {
     };
   }
 
-  // The inputs there are, checked.
+  // The configured inputs, their shapes checked.
   private inputs(batch: TensorBatch): Tensor[] {
     const { state, environment, cameras } = this.features;
     return [state, environment, ...cameras]
@@ -198,14 +198,14 @@ export class ActModel extends nn.Module {
 }
 
 /** The VAE encoder's Gaussian over the latent variable; both `[B, latent_dim]`. */
-export interface Posterior {
+interface Posterior {
   mu: Tensor;
   /** log σ², so that σ = exp(log σ² / 2). */
   logSigmaX2: Tensor;
 }
 
 /** μ + σ · noise. @param noise standard normal, `[B, latent_dim]`; drawn from libtorch's default generator where null */
-export function sampleLatent({ mu, logSigmaX2 }: Posterior, noise: Tensor | null): Tensor {
+function sampleLatent({ mu, logSigmaX2 }: Posterior, noise: Tensor | null): Tensor {
   const drawn = noise ?? noGrad(() => randnLike(mu));
   return mu.add(logSigmaX2.div(2).exp().mul(drawn));
 }
@@ -217,7 +217,7 @@ export function klDivergence({ mu, logSigmaX2 }: Posterior): Tensor {
 }
 
 /** A feature that ACT uses. */
-export interface ActFeature {
+interface ActFeature {
   /** Its key in a batch. */
   readonly name: string;
   /** Without the batch dimension. */
@@ -225,7 +225,7 @@ export interface ActFeature {
 }
 
 /** The inputs and the output of an ACT model, as LeRobot picks them out of a configuration. */
-export interface ActFeatures {
+interface ActFeatures {
   /** `observation.state`, `[s]`. Other features of type STATE are not used. */
   readonly state: ActFeature | undefined;
   /** The first feature of type ENV, `[e]`. */
@@ -237,7 +237,7 @@ export interface ActFeatures {
 }
 
 /** @throws CraftError `POLICY_FEATURES` where there is no input or no action, or one is not a vector */
-export function actFeatures(config: Pick<ActConfig, 'input_features' | 'output_features'>): ActFeatures {
+function actFeatures(config: Pick<ActConfig, 'input_features' | 'output_features'>): ActFeatures {
   const { input_features: inputs, output_features: outputs } = config;
   const state = findFeature(inputs, (name, type) => type === 'STATE' && name === 'observation.state');
   const environment = findFeature(inputs, (_, type) => type === 'ENV');

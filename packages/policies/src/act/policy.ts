@@ -101,7 +101,7 @@ export class ActPolicy extends Policy<ActConfig> {
  * @param target `[B, chunk, a]`
  * @param padded bool `[B, chunk]`, true for steps beyond the episode's end
  */
-export function maskedL1(actions: Tensor, target: Tensor, padded: Tensor): Tensor {
+function maskedL1(actions: Tensor, target: Tensor, padded: Tensor): Tensor {
   const valid = padded.logicalNot().unsqueeze(-1);
   const count = valid.sum().mul(target.size(-1)).clampMin(1);
   return target.sub(actions).abs().mul(valid).sum().div(count);

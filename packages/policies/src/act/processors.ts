@@ -81,7 +81,7 @@ function addHashed(sum: Float64Array, text: string, weight: number): void {
 }
 
 /** Adds `observation.task_embedding` (float32, `[B, dim]`), the embedded instructions. An extension: LeRobot has no such step. */
-export class TaskEmbeddingStep implements ProcessorStep {
+class TaskEmbeddingStep implements ProcessorStep {
   readonly registryName = TASK_EMBEDDING_STEP;
   readonly #known = new Map<string, Float32Array>();
 
@@ -100,7 +100,7 @@ export class TaskEmbeddingStep implements ProcessorStep {
     return { ...batch, [TASK_EMBEDDING]: tensor(values, { shape: [rows, this.dim] }) };
   }
 
-  // There are few instructions, and they come again in every batch.
+  // There are few instructions, and every batch repeats them.
   #embed(task: string): Float32Array {
     const found = this.#known.get(task) ?? embedTask(task, this.dim);
     this.#known.set(task, found);

@@ -4,12 +4,12 @@ import type { ActConfig } from './configuration.js';
 type Activation = (x: Tensor) => Tensor;
 
 /** The configuration's activation; gelu is the exact one. */
-export function activation(name: ActConfig['feedforward_activation']): Activation {
+function activation(name: ActConfig['feedforward_activation']): Activation {
   return name === 'relu' ? (x) => x.relu() : (x) => x.gelu();
 }
 
 /** linear2(dropout(activation(linear1(x)))): LeRobot keeps the two layers in the transformer layer itself, and so do the names. */
-export function feedForward(
+function feedForward(
   x: Tensor,
   layer: { linear1: nn.Linear; linear2: nn.Linear; dropout: nn.Dropout; activation: Activation },
 ): Tensor {
@@ -17,7 +17,7 @@ export function feedForward(
 }
 
 /** Self-attention and feed-forward, each with a residual connection; normalised after, or with `pre_norm` before. */
-export class ActEncoderLayer extends nn.Module {
+class ActEncoderLayer extends nn.Module {
   readonly selfAttn: nn.MultiheadAttention;
   readonly linear1: nn.Linear;
   readonly dropout: nn.Dropout;
@@ -85,7 +85,7 @@ export class ActEncoder extends nn.Module {
 }
 
 /** Self-attention, attention to the encoder's output and feed-forward, each with a residual connection. */
-export class ActDecoderLayer extends nn.Module {
+class ActDecoderLayer extends nn.Module {
   readonly selfAttn: nn.MultiheadAttention;
   readonly multiheadAttn: nn.MultiheadAttention;
   readonly linear1: nn.Linear;

@@ -4,7 +4,7 @@ import type { Problem } from './check.js';
 const beta = z.number().min(0).lt(1);
 
 /** AdamW with gradient clipping. Defaults are LeRobot's `AdamWConfig`. */
-export const adamwConfigSchema = z.strictObject({
+const adamwConfigSchema = z.strictObject({
   type: z.literal('adamw').describe('Adam with decoupled weight decay'),
   lr: z
     .number()

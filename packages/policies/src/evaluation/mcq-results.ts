@@ -2,7 +2,7 @@ import type { McqQuestion } from './mcq-questions.js';
 import type { ChoiceScore } from './mcq-scorer.js';
 
 /** How choices are compared: per token, or as they are. */
-export const MCQ_RULES = ['mean', 'sum'] as const;
+const MCQ_RULES = ['mean', 'sum'] as const;
 export type McqRule = (typeof MCQ_RULES)[number];
 
 /** A share of questions with its 95 % interval (Wilson, 1927), which also holds near 0 and 1. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { decodeImage } from '@craft-ft/datasets';
-import { CraftError, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
+import { CraftError, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { resizeWithPad, toFloat } from '../images/image.js';
 import { inEvaluationMode, type LanguageModel, type Policy } from '../policy.js';
 import { registrationOf } from '../registry.js';

@@ -142,7 +142,7 @@ function uniform(random: Xoshiro128, [low, high]: readonly [number, number]): nu
  * Draws the parameters of one transform as torchvision's classes do: factors uniform in their ranges, several of a ColorJitter in
  * random order, translations in whole pixels.
  */
-export function drawChanges(
+function drawChanges(
   ranges: ImageTransformRanges,
   random: Xoshiro128,
   [height, width]: ImageSize,
@@ -198,7 +198,7 @@ export function drawWeighted(weights: readonly number[], count: number, random: 
       rest -= weight;
       return rest < 0;
     });
-    // Rounding may leave a last crumb.
+    // Rounding may leave a remainder behind the last weight.
     if (at < 0) at = left.length - 1;
     return left.splice(at, 1)[0]!.index;
   });

@@ -1,7 +1,7 @@
 import { CraftError, constantPadNd, nn, noGrad, scope, type Tensor } from '@craft-ft/torch';
 
 /** Whether channels come last, as decoders write them, or before height and width, as policies read them. */
-export type ImageLayout = 'hwc' | 'chw';
+type ImageLayout = 'hwc' | 'chw';
 
 const isChannels = (size: number | undefined) => size === 1 || size === 3;
 
@@ -23,7 +23,7 @@ function layoutOf(shape: readonly number[]): ImageLayout {
  * divided by 255. Float frames only change their layout.
  *
  * @param layout of the input. Default: told by which dimension is 1 or 3
- * @throws CraftError `IMAGE_INVALID` for a shape that is no image's, or whose layout cannot be told
+ * @throws CraftError `IMAGE_INVALID` for a shape that is not that of an image, or whose layout is ambiguous
  */
 export function toFloat(images: Tensor, layout: ImageLayout = layoutOf(images.shape)): Tensor {
   return scope(() =>
@@ -116,7 +116,7 @@ function side(pixels: number, ratio: number): number {
 }
 
 /**
- * Refuses what is no float image `[..., C, H, W]` with one or three channels.
+ * Refuses anything but a float image `[..., C, H, W]` with one or three channels.
  *
  * @throws CraftError `IMAGE_INVALID` naming the caller and what it got
  */

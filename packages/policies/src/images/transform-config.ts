@@ -10,7 +10,7 @@ const entrySchema = z.strictObject({
   kwargs: z.record(z.string(), z.unknown()).default({}),
 });
 /** One transform that may be drawn. */
-export type ImageTransformEntry = z.infer<typeof entrySchema>;
+type ImageTransformEntry = z.infer<typeof entrySchema>;
 
 const jitter = (name: string, low: number, high: number, type = 'ColorJitter'): ImageTransformEntry => ({
   weight: 1,

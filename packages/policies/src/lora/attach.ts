@@ -4,7 +4,7 @@ import { type LoraSettings, layerScale } from './config.js';
 import { type LoraAdapter, LoraLinear } from './lora-linear.js';
 
 /** A layer with an adapter. */
-export interface LoraLayer {
+interface LoraLayer {
   /** As in {@link LoraTarget}. */
   name: string;
   layer: LoraLinear;
@@ -66,7 +66,7 @@ export function attachLora(policy: Policy, settings: LoraSettings): AttachedLora
 }
 
 /** Takes the adapters off again; the layers' own weights stay as they are. */
-export function detachLora(policy: Policy): void {
+function detachLora(policy: Policy): void {
   for (const { name, layer, adapter } of attached.get(policy)?.layers ?? []) {
     replaceModule(policy, name, layer.base);
     adapter.dispose();
@@ -96,7 +96,7 @@ export function mergeLora(policy: Policy): void {
 }
 
 /** A linear layer that gets an adapter. */
-export interface LoraTarget {
+interface LoraTarget {
   name: string;
   layer: nn.Linear;
 }
@@ -110,7 +110,7 @@ const OUTPUT_LAYER = /(^|\.)lm_head$/;
  *
  * @throws CraftError `LORA_TARGETS` where nothing matches, or something that cannot have an adapter does
  */
-export function findTargets(
+function findTargets(
   model: nn.Module,
   { targetModules, modulesToSave }: Pick<LoraSettings, 'targetModules' | 'modulesToSave'>,
 ): LoraTarget[] {
@@ -139,14 +139,14 @@ export function findTargets(
  *
  * @throws CraftError `LORA_TARGETS` for an ending that matches nothing
  */
-export function findFullyTrained(model: nn.Module, endings: readonly string[]): [string, nn.Module][] {
+function findFullyTrained(model: nn.Module, endings: readonly string[]): [string, nn.Module][] {
   const modules = model.namedModules().filter(([name]) => name !== '');
   for (const ending of endings) {
     if (modules.some(([name]) => name.endsWith(ending))) continue;
     throw new CraftError('LORA_TARGETS', `peft.full_training_modules: no module ends in "${ending}"`);
   }
   const matching = modules.filter(([name]) => endings.some((ending) => name.endsWith(ending)));
-  // A module inside another that is trained anyway needs no entry of its own.
+  // A module inside one that is listed already needs no entry.
   return matching.filter(([name]) => !matching.some(([outer]) => name.startsWith(`${outer}.`)));
 }
 

@@ -10,7 +10,7 @@ import type { LoraSettings } from './config.js';
 import { ADAPTER } from './lora-linear.js';
 
 /** PEFT's name for the weights of adapters. */
-export const ADAPTER_FILE = 'adapter_model.safetensors';
+const ADAPTER_FILE = 'adapter_model.safetensors';
 
 /** PEFT wraps a model twice. */
 const PREFIX = 'base_model.model.';
@@ -68,7 +68,7 @@ export function loadAdapters(policy: Policy, dir: string): void {
 }
 
 /** PEFT's file beside the adapters' weights. */
-export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
+const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 
 const off = z.union([z.literal(false), z.null()]).optional();
 
@@ -100,7 +100,7 @@ const adapterConfigSchema = z.looseObject({
  * @throws CraftError `CONFIG_UNREADABLE`; `LORA_UNSUPPORTED` naming a field whose value asks for something else than plain LoRA on
  * linear layers, or a base that is missing
  */
-export function readAdapterConfig(dir: string): LoraSettings {
+function readAdapterConfig(dir: string): LoraSettings {
   const file = join(dir, ADAPTER_CONFIG_FILE);
   const parsed = adapterConfigSchema.safeParse(readJsonObject(file));
   if (!parsed.success) {
@@ -133,7 +133,7 @@ export function readAdapterConfig(dir: string): LoraSettings {
  *
  * @param targets names of the layers, for `all-linear`, which PEFT accepts for transformers' own models only
  */
-export function adapterConfigText(settings: LoraSettings, targets: readonly string[]): string {
+function adapterConfigText(settings: LoraSettings, targets: readonly string[]): string {
   const { targetModules } = settings;
   const everything = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
   const config = {
@@ -171,7 +171,7 @@ export function holdsAdapters(dir: string): boolean {
 }
 
 /** How adapters name their base: as `user/name` where it came from the Hub, so that they work on another machine too. */
-export function portableName(folder: string): string {
+function portableName(folder: string): string {
   const inCache = relative(join(policyCacheFolder('a/b'), '..', '..'), folder).split(sep);
   const [user, name] = inCache;
   if (user === undefined || user === '..' || name === undefined || name.includes('@')) return folder;

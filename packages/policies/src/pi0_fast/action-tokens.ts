@@ -8,7 +8,7 @@ const PREFIX = 'Action: ';
 const SUFFIX = '|';
 
 /** A chunk as the tokens a policy learns to predict; every array has `maxTokens` entries. */
-export interface ActionSequence {
+interface ActionSequence {
   /** Padded with 0. */
   ids: number[];
   /** False for padding. */
@@ -20,7 +20,7 @@ export interface ActionSequence {
 }
 
 /** Actions from generated tokens. */
-export interface DecodedActions {
+interface DecodedActions {
   /** `[T][D]`, normalised; 0 where the tokens make no sense. */
   actions: number[][];
   /** What is wrong with the tokens; null where they are well formed. */
@@ -28,7 +28,7 @@ export interface DecodedActions {
 }
 
 /** Options of {@link ActionTokens}. */
-export interface ActionTokensOptions {
+interface ActionTokensOptions {
   text: TextTokenizer;
   fast: FastTokenizer;
   /** Ids at the end of the text vocabulary that FAST codes leave free. Default 128: PaliGemma's segmentation tokens. */
@@ -134,7 +134,7 @@ export class ActionTokens {
     const generated = tokens[0] === this.bosId ? tokens.slice(1) : tokens;
     const end = generated.indexOf(this.endId);
     const body = end < 0 ? generated : generated.slice(0, end);
-    // LeRobot looks at all but the space at the end of the prefix.
+    // LeRobot ignores the space at the end of the prefix.
     const head = this.prefixIds.slice(0, Math.max(1, this.prefixIds.length - 1));
     if (this.#validatePrefix && !head.every((id, i) => body[i] === id)) {
       return {
@@ -208,7 +208,7 @@ export function loadActionTokens(config: Pi0FastConfig, vocabulary?: number): Ac
   });
 }
 
-// Two flags name tokenisers: the message says which one is meant.
+// Two flags name tokenisers: the message names the one at fault.
 function named<T>(field: keyof Pi0FastConfig, load: () => T): T {
   try {
     return load();

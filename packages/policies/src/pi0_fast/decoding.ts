@@ -2,7 +2,7 @@ import { cat, multinomial, noGrad, ones, scope, type Tensor, tensor } from '@cra
 import { KvCache } from '../vlm/attention.js';
 import type { Encoded, Pi0FastModel, Prefix } from './model.js';
 
-export interface DecodingOptions {
+interface DecodingOptions {
   /** Tokens at most. */
   maxSteps: number;
   /** 0: the most likely token; above, a draw from softmax(logits / temperature). */

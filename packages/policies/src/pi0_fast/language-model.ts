@@ -68,7 +68,7 @@ function sums(
   return logProbs.sum([1]).tolist() as number[];
 }
 
-// Once for all suffixes.
+// The images are encoded once for all suffixes.
 function seen(
   model: Pi0FastModel,
   images: readonly Tensor[],

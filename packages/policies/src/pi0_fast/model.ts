@@ -68,7 +68,7 @@ export class Pi0FastModel extends nn.Module {
     return this.paligemmaWithExpert.paligemma;
   }
 
-  private get lean(): boolean {
+  private get checkpointing(): boolean {
     return this.#checkpointing && this.training;
   }
 
@@ -80,7 +80,7 @@ export class Pi0FastModel extends nn.Module {
    */
   imageFeatures(images: Tensor): Tensor {
     const { visionTower, multiModalProjector } = this.paligemma.model;
-    const seen = visionTower.call(images.flatten(0, 1), this.lean);
+    const seen = visionTower.call(images.flatten(0, 1), this.checkpointing);
     const features = multiModalProjector.call(seen);
     return features.reshape([images.size(0), -1, features.size(-1)]);
   }
@@ -94,7 +94,7 @@ export class Pi0FastModel extends nn.Module {
   override forward(prefix: Prefix, actions: Tokens | null, cache: KvCache | null = null): Encoded {
     const { languageModel } = this.paligemma.model;
     const { images, language } = prefix;
-    // One lookup for all tokens: a gradient of the whole table once, not twice.
+    // A single lookup for all tokens: its gradient is as large as the whole table.
     const embedded = languageModel.embed(
       actions === null ? language.ids : cat([language.ids, actions.ids], 1),
     );
@@ -103,7 +103,7 @@ export class Pi0FastModel extends nn.Module {
     const masks = sequenceMasks(prefixMask(prefix), actions?.mask ?? null);
     const states = languageModel.call(x, masks.positions, masks.allowed, {
       cache,
-      lean: this.lean && cache === null,
+      checkpointing: this.checkpointing && cache === null,
     });
     return { ...masks, states, imageLength, prefixLength: imageLength + language.ids.size(1) };
   }
@@ -126,7 +126,7 @@ function prefixMask({ images, language }: Prefix): Tensor {
 }
 
 /** Who attends to whom in a sequence of a prefix (images, language) and a suffix (action tokens). */
-export interface SequenceMasks {
+interface SequenceMasks {
   /** Positions that hold something: bool `[B, L]`. */
   valid: Tensor;
   /** Query (row) may attend to key (column): bool `[B, L, L]`. */
@@ -156,7 +156,7 @@ export function sequenceMasks(prefix: Tensor, suffix: Tensor | null): SequenceMa
 }
 
 /** What `actionTokenLoss` found. */
-export interface TokenLoss {
+interface TokenLoss {
   /** Mean cross-entropy over the targets of the whole batch, nats; 0 where there are none. */
   loss: Tensor;
   /** Share of targets that are the most likely token, without a graph; 0 where there are none. */

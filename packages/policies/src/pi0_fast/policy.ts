@@ -2,15 +2,17 @@ import { CraftError, cat, full, noGrad, ones, type optim, scope, type Tensor, te
 import { ActionQueue } from '../action-queue.js';
 import { findFeature, type HiddenStates, Policy, type PolicyOutput } from '../policy.js';
 import type { TensorBatch } from '../processors/step.js';
+import { LANGUAGE_MASK, LANGUAGE_TOKENS } from '../processors/tokenize-text.js';
 import { cameraImages } from '../vlm/camera-images.js';
 import { type PaligemmaSizes, VARIANT_SIZES } from '../vlm/paligemma.js';
 import { type ActionTokens, loadActionTokens, loadTextTokenizer } from './action-tokens.js';
 import type { Pi0FastConfig } from './configuration.js';
 import { decodeTokens } from './decoding.js';
 import { actionTokenLoss, Pi0FastModel, type Prefix, type Tokens } from './model.js';
+import { ACTION_TOKEN_MASK, ACTION_TOKENS } from './processors.js';
 
-const LANGUAGE = ['observation.language.tokens', 'observation.language.attention_mask'] as const;
-const ACTION = ['action.tokens', 'action.token_mask'] as const;
+const LANGUAGE = [LANGUAGE_TOKENS, LANGUAGE_MASK] as const;
+const ACTION = [ACTION_TOKENS, ACTION_TOKEN_MASK] as const;
 
 /** What turns generated tokens into actions; `ActionTokens` is one. */
 export type ActionDetokenizer = Pick<ActionTokens, 'bosId' | 'endId' | 'decode'>;

@@ -118,7 +118,7 @@ export const pi0FastSteps: PolicySteps<Pi0FastConfig> = {
 const STATE = 'observation.state';
 
 /** Options of {@link PromptStep}. */
-export interface PromptOptions {
+interface PromptOptions {
   /** Shorter states are padded with zeros. Default 32. */
   maxStateDim?: number;
   /** Which text is the instruction. Default `task`. */
@@ -187,7 +187,7 @@ export const ACTION_TOKENS = 'action.tokens';
 export const ACTION_TOKEN_MASK = 'action.token_mask';
 
 /** Options of {@link TokenizeActionsStep}; names and defaults are LeRobot's. */
-export interface TokenizeActionsOptions extends WarningOptions {
+interface TokenizeActionsOptions extends WarningOptions {
   /** The FAST tokeniser: a folder, or a repository of the Hub. */
   actionTokenizerName: string;
   /** The text tokeniser whose vocabulary the codes are mapped into. */

@@ -5,7 +5,7 @@ import { requireStat, type StatTensors } from './stats.js';
 import type { ProcessorStep, TensorBatch } from './step.js';
 
 /** Modes that change values. */
-export type ScalingMode = Exclude<NormalizationMode, 'IDENTITY'>;
+type ScalingMode = Exclude<NormalizationMode, 'IDENTITY'>;
 
 /** The statistics each mode needs: mean and std, or the lower and upper end of the range mapped to [-1, 1]. */
 export const MODE_STATS: Readonly<Record<ScalingMode, readonly [string, string]>> = {
@@ -23,7 +23,7 @@ interface Scale {
 }
 
 /** What a transform needs to know about its feature. */
-export interface TransformOptions {
+interface TransformOptions {
   feature: string;
   /** Shape of one value: `[6]`, or `[3, 480, 640]`. */
   shape: readonly number[];
@@ -44,7 +44,7 @@ export interface TransformOptions {
  *
  * Values beyond a range go beyond [-1, 1]; nothing is clipped.
  */
-export class FeatureTransform {
+class FeatureTransform {
   readonly #mode: ScalingMode;
   #scale: Scale;
 

@@ -67,7 +67,7 @@ export class PolicyProcessors {
  * @param dir an existing folder
  * @throws CraftError `DISK_FULL`, `WRITE_FAILED`
  */
-export function savePipeline(pipeline: ProcessorPipeline, dir: string): void {
+function savePipeline(pipeline: ProcessorPipeline, dir: string): void {
   const steps = pipeline.steps.map((step, i) => {
     const entry: PlainObject = { registry_name: step.registryName, config: step.config() };
     step.saveAssets?.(dir);

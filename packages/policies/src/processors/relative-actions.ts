@@ -14,7 +14,7 @@ export interface RelativeActions {
 }
 
 /** Options of {@link RelativeActionsStep}. */
-export interface RelativeActionsOptions {
+interface RelativeActionsOptions {
   /** Default false: actions stay absolute. */
   enabled?: boolean;
   /** Joints that stay absolute: those whose name contains one of these, in any case. Default none. */

@@ -28,7 +28,7 @@ export function loadStatTensors(path: string): StatTensors {
 }
 
 /** Converts statistics to float32 and takes them out of every scope. */
-export function ownStats(tensors: ReadonlyMap<string, Tensor>): StatTensors {
+function ownStats(tensors: ReadonlyMap<string, Tensor>): StatTensors {
   return noGrad(
     () =>
       new Map([...tensors].map(([name, values]) => [name, values.to({ dtype: 'float32' }).keep()] as const)),
@@ -117,8 +117,8 @@ export function legacyStats(
 }
 
 /** Mean and standard deviation of ImageNet's training images, red, green, blue, in [0, 1]. */
-export const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
-export const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
+const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
+const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
  * ImageNet's statistics for cameras, `[3, 1, 1]`, to lay over a dataset's own (`dataset.use_imagenet_stats`). Only mean and std, as

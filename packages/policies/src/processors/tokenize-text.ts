@@ -9,7 +9,7 @@ export const LANGUAGE_TOKENS = 'observation.language.tokens';
 export const LANGUAGE_MASK = 'observation.language.attention_mask';
 
 /** Options of {@link TokenizeTextStep}; names and defaults are LeRobot's. */
-export interface TokenizeTextOptions extends WarningOptions {
+interface TokenizeTextOptions extends WarningOptions {
   /** A built-in tokeniser, a folder, or a repository of the Hub. */
   tokenizerName: string;
   /** Default 512. */

@@ -5,7 +5,7 @@ import { FolderCache, fetchTokenizer, isBuiltin, tokenizerFolder } from './locat
 const cache = new FolderCache<TextTokenizer>();
 
 /**
- * Text to ids and back. Names are `builtin:bytes` (see `byteTokenizer`), a folder with `tokenizer.json`, or a repository of
+ * Converts text to ids and back. Names are `builtin:bytes` (see `byteTokenizer`), a folder with `tokenizer.json`, or a repository of
  * the Hugging Face Hub, which {@link fetchTokenizer} has to bring here before `loadSync`.
  *
  * @example
@@ -112,7 +112,7 @@ const DEFAULT_SIZE = 2048;
  *
  * @throws CraftError `TOKENIZER_NAME` for another built-in name, or a size below 260
  */
-export function byteTokenizer(name: string): TextBackend {
+function byteTokenizer(name: string): TextBackend {
   const match = /^builtin:bytes(?::(\d+))?$/.exec(name);
   const size = Number(match?.[1] ?? DEFAULT_SIZE);
   if (match === null || size < TEXT_IDS) {

@@ -11,13 +11,13 @@ interface CameraConfig {
 }
 
 /** Images of every camera, `[B, cameras, 3, height, width]` in [-1, 1], and which are there, bool `[B, cameras]`. */
-export interface CameraImages {
+interface CameraImages {
   images: Tensor;
   mask: Tensor;
 }
 
 /** The cameras of a configuration in its order, empty ones last. */
-export function cameraKeys({ input_features: inputs, empty_cameras: empty }: CameraConfig): string[] {
+function cameraKeys({ input_features: inputs, empty_cameras: empty }: CameraConfig): string[] {
   const real = Object.entries(inputs).filter(([, { type }]) => type === 'VISUAL');
   return [
     ...real.map(([key]) => key),

@@ -104,11 +104,11 @@ class GemmaLayer extends nn.Module {
 }
 
 /** How the decoder runs. */
-export interface GemmaOptions {
+interface GemmaOptions {
   /** Holds keys and values of earlier positions and takes those of these. Without a graph only. */
   cache?: KvCache | null;
   /** Recompute the layers in the backward pass. */
-  lean?: boolean;
+  checkpointing?: boolean;
 }
 
 /** Gemma's decoder (Gemma Team, 2024) without its head, as LeRobot's `PiGemmaModel`. */
@@ -149,7 +149,7 @@ export class Gemma extends nn.Module {
     x: Tensor,
     positions: Tensor,
     allowed: Tensor,
-    { cache = null, lean = false }: GemmaOptions = {},
+    { cache = null, checkpointing = false }: GemmaOptions = {},
   ): Tensor[] {
     const { heads, kvHeads, headDim } = this.sizes;
     const { cos, sin } = rotations(positions, headDim, x.dtype);
@@ -158,7 +158,7 @@ export class Gemma extends nn.Module {
     for (const layer of this.layers) {
       const input = states.at(-1)!;
       // Tensors that a checkpoint only closes over would be freed before its backward pass.
-      const output = lean
+      const output = checkpointing
         ? checkpoint((h, c, s, b) => layer.call(h, { cos: c, sin: s, bias: b }, null), input, cos, sin, bias)
         : layer.call(input, { cos, sin, bias }, cache);
       states.push(output);
@@ -171,7 +171,7 @@ export class Gemma extends nn.Module {
 const fused = () => hasOperator('rms_norm');
 
 /** Gemma's norm: x / √(mean(x²) + eps) · (1 + weight), computed in float32, returned in the input's dtype. */
-export class RmsNorm extends nn.Module {
+class RmsNorm extends nn.Module {
   /** `[width]` */
   readonly weight: nn.Parameter;
 
@@ -197,7 +197,7 @@ export class RmsNorm extends nn.Module {
 }
 
 /** Cosines and sines of every position, `[B, L, 1, headDim / 2]`. */
-export interface Rotations {
+interface Rotations {
   cos: Tensor;
   sin: Tensor;
 }

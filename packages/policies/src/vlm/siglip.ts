@@ -121,10 +121,10 @@ class SiglipTransformer extends nn.Module {
     this.postLayernorm = new nn.LayerNorm(sizes.width, { eps: EPS });
   }
 
-  override forward(images: Tensor, lean: boolean): Tensor {
+  override forward(images: Tensor, checkpointing: boolean): Tensor {
     let x = this.embeddings.call(images);
     for (const layer of this.encoder.layers)
-      x = lean ? checkpoint((input) => layer.call(input), x) : layer.call(x);
+      x = checkpointing ? checkpoint((input) => layer.call(input), x) : layer.call(x);
     return this.postLayernorm.call(x);
   }
 }
@@ -143,11 +143,11 @@ export class SiglipVision extends nn.Module {
 
   /**
    * @param images float32 in [-1, 1], `[N, 3, height, width]` in the tower's resolution
-   * @param lean recompute the layers in the backward pass
+   * @param checkpointing recompute the layers in the backward pass
    * @returns `[N, patches, width]`
    */
-  override forward(images: Tensor, lean = false): Tensor {
-    return this.visionModel.call(images, lean);
+  override forward(images: Tensor, checkpointing = false): Tensor {
+    return this.visionModel.call(images, checkpointing);
   }
 }
 

@@ -129,7 +129,7 @@ export function byteLevel(text: string): string {
  * The text of tokens, as the ByteLevel decoder of Hugging Face's tokenizers: a token with a character that stands for no byte
  * counts as the text it is; what is no UTF-8 becomes U+FFFD.
  */
-export function fromByteLevel(tokens: readonly string[]): string {
+function fromByteLevel(tokens: readonly string[]): string {
   const bytes: number[] = [];
   for (const token of tokens) {
     const own = Array.from(token, (character) => BYTES.get(character));

@@ -90,7 +90,7 @@ export function readFastFolder(folder: string): { bpe: Bpe; settings: FastSettin
   };
 }
 
-// A merge that cannot be made would change every code, and nobody would see it.
+// A merge whose tokens are missing would silently change the codes.
 function requireMerges({ vocab, merges }: z.infer<typeof tokenizerSchema>['model'], path: string): void {
   const lacks = merges.findIndex(([a, b]) => [a, b, a + b].some((token) => !Object.hasOwn(vocab, token)));
   if (lacks < 0) return;
@@ -149,7 +149,7 @@ export function writeFastFolder(
 }
 
 /** The vocabulary in the format of Hugging Face's tokenizers. */
-export function tokenizerJson(bpe: Bpe): PlainObject {
+function tokenizerJson(bpe: Bpe): PlainObject {
   const byteLevel = (prefix: boolean, trim: boolean) => ({
     type: 'ByteLevel',
     add_prefix_space: prefix,

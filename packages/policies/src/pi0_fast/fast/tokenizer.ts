@@ -9,7 +9,7 @@ import { coefficientText, trainFastVocabulary } from './training.js';
 export type ActionChunk = ArrayLike<number> | readonly (readonly number[])[];
 
 /** How a FAST tokeniser is trained. */
-export interface FastFitOptions {
+interface FastFitOptions {
   /** Tokens of the vocabulary. Default 1024. */
   vocabSize?: number;
   /** Factor of the coefficients before rounding: larger is finer, and needs more tokens. Default 10. */
@@ -157,7 +157,7 @@ export class FastTokenizer {
   }
 
   /**
-   * Actions `[T][D]` of ids as LeRobot decodes them: coefficients too many are dropped, those that lack are 0. A negative id, which
+   * Actions `[T][D]` of ids as LeRobot decodes them: extra coefficients are dropped, missing ones are 0. A negative id, which
    * no tokeniser has, makes the whole chunk 0.
    */
   decode(ids: readonly number[], timeHorizon: number, actionDim: number): number[][] {

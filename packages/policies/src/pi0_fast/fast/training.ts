@@ -3,7 +3,7 @@ import TinyQueue from 'tinyqueue';
 import { Bpe, byteLevel, byteLevelPieces, type Merge, type PieceMode } from './bpe.js';
 import type { FastTokenizer } from './tokenizer.js';
 
-export interface FastVocabularyOptions {
+interface FastVocabularyOptions {
   vocabSize: number;
   mode: PieceMode;
   /** Exactly the vocabulary that upstream trains, with its gap; see {@link trainFastVocabulary}. */
@@ -12,7 +12,7 @@ export interface FastVocabularyOptions {
 }
 
 /** Code points that UTF-8 has no place for begin here. */
-export const CODE_POINTS = 0xd800;
+const CODE_POINTS = 0xd800;
 
 /**
  * Trains the vocabulary for quantised coefficients.
@@ -64,7 +64,7 @@ export function coefficientText(coefficients: Int32Array, minToken: number): str
   return parts.join('');
 }
 
-export interface BpeTrainingOptions {
+interface BpeTrainingOptions {
   /** Tokens to end with; fewer where no pair is frequent enough. */
   vocabSize: number;
   /** Characters that get ids even where no text has them. */
@@ -94,7 +94,7 @@ interface Pair {
  * code point; then the most frequent pair of neighbours within a piece becomes a token (of equals the one with the smaller left,
  * then right id), until the vocabulary is full. A merge whose text is a token already reuses that token's id.
  */
-export function trainBpe(texts: Iterable<string>, options: BpeTrainingOptions): Bpe {
+function trainBpe(texts: Iterable<string>, options: BpeTrainingOptions): Bpe {
   const { vocabSize, mode, minFrequency = 2, onProgress = () => {} } = options;
   const pieces = new Map<string, number>();
   for (const text of texts) {
