@@ -30,7 +30,6 @@ export { MCQ_PROMPT, scoreQuestion } from './evaluation/mcq-scorer.js';
 export { resize, resizeWithPad, toFloat } from './images/image.js';
 export { ImageTransforms } from './images/image-transforms.js';
 export * from './images/transform-config.js';
-export * from './load-config.js';
 export { type AttachedLora, attachedLora, attachLora, mergeLora } from './lora/attach.js';
 export { loraSettings, type PeftConfig, peftConfigSchema } from './lora/config.js';
 export { fetchBase } from './lora/files.js';

@@ -5,12 +5,12 @@ import { describe, expect, test } from 'vitest';
 import { findPolicyDir, readJsonObject } from '../../datasets/src/json.js';
 import { findGolden, shared, sharedPath } from '../../torch/test/shared.js';
 import { formatProblem } from './config/check.js';
-import { readPolicyConfig } from './load-config.js';
 import {
   parsePolicyConfig,
   policyDeltaIndices,
   policyPresets,
   portablePolicyConfig,
+  readPolicyConfig,
   validatePolicy,
 } from './registry.js';
 

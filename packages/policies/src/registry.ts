@@ -1,4 +1,5 @@
-import type { PlainObject } from '@craft-ft/datasets/json';
+import { join } from 'node:path';
+import { findPolicyDir, type PlainObject, readJsonObject } from '@craft-ft/datasets/json';
 import { z } from 'zod';
 import { act } from './act/index.js';
 import { ConfigError, checkConfig, type Problem } from './config/check.js';
@@ -124,4 +125,11 @@ export function parsePolicyConfig(plain: unknown, source: string): PolicyConfig 
   const { config, problems } = checkConfig(policyConfigSchema, plain, validatePolicy);
   if (config === null) throw new ConfigError(problems, source);
   return config;
+}
+
+/** Reads and checks the `config.json` of a policy folder, checkpoint or run. */
+export function readPolicyConfig(path: string): { dir: string; config: PolicyConfig } {
+  const dir = findPolicyDir(path);
+  const file = join(dir, 'config.json');
+  return { dir, config: parsePolicyConfig(withOwnFiles(readJsonObject(file), dir), file) };
 }

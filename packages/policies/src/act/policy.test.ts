@@ -7,10 +7,10 @@ import { evenStats } from '../../../datasets/test/stats.js';
 import { thrown as error } from '../../../datasets/test/thrown.js';
 import { smallAct as configure } from '../../test/act-small.js';
 import { datasetPolicyFeatures, withDatasetFeatures } from '../dataset-features.js';
-import { readPolicyConfig } from '../load-config.js';
 import { makeProcessors } from '../policy-processors.js';
 import { loadPolicy, makePolicy, savePolicy } from '../pretrained.js';
 import { statTensors } from '../processors/stats.js';
+import { readPolicyConfig } from '../registry.js';
 import { ActPolicy } from './policy.js';
 
 const batch = () => ({

@@ -6,10 +6,10 @@ import { describe, expect, test } from 'vitest';
 import { evenStats } from '../../../datasets/test/stats.js';
 import { thrown } from '../../../datasets/test/thrown.js';
 import { smallAct } from '../../test/act-small.js';
-import { readPolicyConfig } from '../load-config.js';
 import { loadProcessors, makeProcessors } from '../policy-processors.js';
 import { loadPolicy, makePolicy, savePolicy } from '../pretrained.js';
 import { statTensors } from '../processors/stats.js';
+import { readPolicyConfig } from '../registry.js';
 import type { ActConfig } from './configuration.js';
 import { embedTask } from './processors.js';
 

@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { manualSeed, noGrad, ones, randn, safetensors, type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { thrown } from '../../../datasets/test/thrown.js';
-import { readPolicyConfig } from '../load-config.js';
 import type { Policy } from '../policy.js';
 import { makeProcessors } from '../policy-processors.js';
 import { loadPolicy, makePolicy, savePolicy } from '../pretrained.js';
-import { type PolicyConfig, parsePolicyConfig } from '../registry.js';
+import { type PolicyConfig, parsePolicyConfig, readPolicyConfig } from '../registry.js';
 import { attachedLora, attachLora, mergeLora } from './attach.js';
 import { loraSettings, peftConfigSchema } from './config.js';
 
