@@ -3,7 +3,7 @@ import { CraftError } from '@craft-ft/torch/errors';
 import { type DatasetFeature, imageShape } from '../dataset/dataset-info.js';
 import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import type { EpisodeRecord } from '../dataset/metadata-formats.js';
-import type { FrameTask, ImageTask, VideoTask } from './frame-task.js';
+import type { FrameTask, ImageTask, VideoTask } from './frame-decoder.js';
 
 /** What of a dataset its cameras need; a `LeRobotDataset` or `StreamingDataset` has it. */
 export interface CameraDataset {

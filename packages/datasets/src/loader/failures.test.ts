@@ -9,8 +9,8 @@ import { expectCraftError } from '../../test/datasets.js';
 import { writeClip } from '../../test/video.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
 import { subsetIndex } from '../dataset/indices.js';
-import { FrameLoader, type FrameLoaderOptions } from './frame-loader.js';
-import { type FrameJob, FrameWorkers } from './worker-pool.js';
+import type { FrameRequest } from './frame-decoder.js';
+import { FrameLoader, type FrameLoaderOptions, FrameWorkers } from './frame-loader.js';
 
 const folder = testFolder();
 const whole = join(folder, 'whole');
@@ -137,7 +137,7 @@ describe.each([0, 2])('with %i workers', (numWorkers) => {
 });
 
 describe('a worker that dies', () => {
-  const job = (path = 'a.mp4'): FrameJob => ({
+  const job = (path = 'a.mp4'): FrameRequest => ({
     tasks: [{ kind: 'video', path, times: [0, 0.1], slots: [0, 1] }],
     buffer: new SharedArrayBuffer(2 * 12),
     height: 2,
@@ -175,7 +175,7 @@ describe('a worker that dies', () => {
 
   test('jobs of the others are done', async () => {
     const half = `
-      parentPort.on('message', ({ id, tasks }) => {
+      parentPort.on('message', ({ id, args: [{ tasks }] }) => {
         if (tasks[0].slots[0] === 0) process.exit(1);
         else setTimeout(() => parentPort.postMessage({ id }), 100);
       });`;

@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Batch } from '../dataset/batch.js';
 import type { SubsetIndex } from '../dataset/indices.js';
+import { StopGate, WorkerPool } from '../worker-pool.js';
 import { type CameraDataset, CameraSource, type FrameWanted } from './camera-source.js';
-import { FrameWorkers } from './worker-pool.js';
+import { type DecoderSettings, FrameDecoder, type FrameRequest, shareOut } from './frame-decoder.js';
 
 /** Options of {@link FrameLoader}. */
 export interface FrameLoaderOptions {
@@ -129,4 +130,47 @@ function requireOneSize(sources: readonly CameraSource[]): void {
     'FRAME_SIZE',
     `camera "${other.key}" is ${first!.height}×${first!.width} in one dataset and ${other.height}×${other.width} in another`,
   );
+}
+
+/** Decodes frames in worker threads (or, with none, in this one). Which thread decodes what changes nothing in the result. */
+export class FrameWorkers {
+  readonly #pool: WorkerPool<FrameDecoder>;
+
+  /**
+   * @param count worker threads; 0 decodes in the calling thread
+   * @param entry what a worker runs. Default: the decoder
+   */
+  constructor(
+    count: number,
+    settings: DecoderSettings,
+    entry: URL = new URL('./frame-worker.js', import.meta.url),
+  ) {
+    const gate = new StopGate();
+    this.#pool = new WorkerPool({
+      count,
+      entry,
+      gate,
+      workerData: { ...settings, gate: gate.memory },
+      host: () => new FrameDecoder(settings),
+      died: (reason) =>
+        new CraftError(
+          'LOADER_WORKER',
+          `a worker that decodes camera frames died: ${reason}; try fewer by --num_workers`,
+        ),
+      closed: () => new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed'),
+    });
+  }
+
+  /** Resolves when every frame is in the request's buffer. @throws CraftError naming file and time, `LOADER_WORKER`, `LOADER_CLOSED` */
+  async decode(request: FrameRequest): Promise<void> {
+    const shares = shareOut(request.tasks, this.#pool.count);
+    await Promise.all(
+      shares.map((tasks) => this.#pool.call(this.#pool.idlest, 'run', { ...request, tasks })),
+    );
+  }
+
+  /** Ends the threads, after the frames they are at; requests not done by then fail. */
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
 }

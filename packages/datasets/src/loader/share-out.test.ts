@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { shareOut } from './frame-decoder.js';
-import type { FrameTask } from './frame-task.js';
+import { type FrameTask, shareOut } from './frame-decoder.js';
 
 /** Tasks as a batch has them: videos with one or more frames, images; every slot once. */
 const taskLists = fc

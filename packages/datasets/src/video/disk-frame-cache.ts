@@ -1,19 +1,11 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { atomicWrite, makeFolder, writeFully } from '@craft-ft/torch';
+import { LRUCache } from 'lru-cache';
 import type { FileStamp } from './errors.js';
 import { type CachedVideo, type FrameCache, sameStamp, type VideoDescription } from './frame-cache.js';
-import { Lru } from './lru.js';
 
 const FORMAT = 'craft-frames 1';
 /** Room for the header; frames begin at a multiple of it. */
@@ -45,7 +37,7 @@ interface Header {
 export class DiskFrameCache implements FrameCache {
   readonly #folder: string;
   readonly #warn: (message: string) => void;
-  readonly #open = new Lru<FrameFile>(MAX_OPEN, (file) => file.close());
+  readonly #open = new LRUCache<string, FrameFile>({ max: MAX_OPEN, dispose: (file) => file.close() });
   #full = false;
 
   /**
@@ -69,7 +61,7 @@ export class DiskFrameCache implements FrameCache {
   create(video: VideoDescription): CachedVideo | undefined {
     if (this.#full) return undefined;
     try {
-      mkdirSync(this.#folder, { recursive: true });
+      makeFolder(this.#folder);
       createFrameFile(this.#fileFor(video.path), video);
     } catch (error) {
       this.#onFull(error);
@@ -95,26 +87,18 @@ export class DiskFrameCache implements FrameCache {
   };
 }
 
-/** Writes a file without frames under a name of its own, then gives it its name. */
+/** Makes a file without frames. */
 function createFrameFile(name: string, video: VideoDescription): void {
   const { path, stamp, width, height, timestamps } = video;
   const frames = timestamps.length;
   const header: Header = { format: FORMAT, source: resolve(path), ...stamp, width, height, frames };
   const page = Buffer.alloc(PAGE, ' ');
   page.write(JSON.stringify(header));
-  const temporary = `${name}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`;
-  const file = openSync(temporary, 'wx');
-  try {
-    writeSync(file, page);
-    writeSync(file, new Uint8Array(timestamps.buffer, timestamps.byteOffset, timestamps.byteLength));
+  atomicWrite(name, (file) => {
+    writeFully(file, page);
+    writeFully(file, new Uint8Array(timestamps.buffer, timestamps.byteOffset, timestamps.byteLength));
     ftruncateSync(file, framesBegin(frames) + frames * width * height * 3);
-    renameSync(temporary, name);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  } finally {
-    closeSync(file);
-  }
+  });
 }
 
 function framesBegin(frames: number): number {

@@ -1,5 +1,5 @@
+import { LRUCache } from 'lru-cache';
 import type { FileStamp } from './errors.js';
-import { Lru } from './lru.js';
 import type { Timeline } from './timestamps.js';
 
 /** What a cache has to know of a video. */
@@ -35,17 +35,20 @@ export interface FrameCache {
  * ```
  */
 export class MemoryFrameCache implements FrameCache {
-  readonly #frames: Lru<Uint8Array>;
+  readonly #frames: LRUCache<string, Uint8Array>;
   readonly #videos = new Map<string, CachedVideo>();
 
   /** @param maxBytes Bound on the frames' bytes; one of 640 × 480 has 921,600. */
   constructor(maxBytes: number) {
-    this.#frames = new Lru(maxBytes);
+    this.#frames = new LRUCache({
+      maxSize: Math.max(1, Math.floor(maxBytes)),
+      sizeCalculation: (rgb) => rgb.byteLength,
+    });
   }
 
   /** Bytes of frames now held. */
   get bytes(): number {
-    return this.#frames.cost;
+    return this.#frames.calculatedSize;
   }
 
   open(path: string, stamp: FileStamp): CachedVideo | undefined {
@@ -67,7 +70,9 @@ export class MemoryFrameCache implements FrameCache {
         if (rgb !== undefined) into.set(rgb, offset);
         return rgb !== undefined;
       },
-      write: (frame, from, offset) => this.#frames.set(key(frame), from.slice(offset, offset + bytes), bytes),
+      write: (frame, from, offset) => {
+        this.#frames.set(key(frame), from.slice(offset, offset + bytes));
+      },
     };
     this.#videos.set(path, video);
     return video;

@@ -5,5 +5,4 @@ export { type CachedVideo, type FrameCache, MemoryFrameCache, type VideoDescript
 export { decodeImage } from './image.js';
 export { type Frames, VideoPool, type VideoPoolOptions } from './pool.js';
 export { type FramesOptions, VideoReader, type VideoReaderOptions } from './reader.js';
-export { StopGate } from './stop-gate.js';
 export { DEFAULT_TOLERANCE_S } from './timestamps.js';

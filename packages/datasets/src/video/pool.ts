@@ -1,8 +1,8 @@
+import { LRUCache } from 'lru-cache';
+import type { StopGate } from '../worker-pool.js';
 import { stampVideo } from './errors.js';
 import type { CachedVideo, FrameCache, VideoDescription } from './frame-cache.js';
-import { Lru } from './lru.js';
 import { type FramesOptions, VideoReader } from './reader.js';
-import type { StopGate } from './stop-gate.js';
 import { framesNear } from './timestamps.js';
 
 export interface VideoPoolOptions {
@@ -34,7 +34,7 @@ export interface Frames {
  * ```
  */
 export class VideoPool {
-  readonly #readers: Lru<VideoReader>;
+  readonly #readers: LRUCache<string, VideoReader>;
   readonly #threads: number;
   readonly #cache: FrameCache | undefined;
   readonly #gate: StopGate | undefined;
@@ -42,7 +42,10 @@ export class VideoPool {
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: VideoPoolOptions = {}) {
-    this.#readers = new Lru(Math.max(1, options.maxOpen ?? 32), (reader) => reader.close());
+    this.#readers = new LRUCache({
+      max: Math.max(1, options.maxOpen ?? 32),
+      dispose: (reader) => reader.close(),
+    });
     this.#threads = options.threads ?? 1;
     this.#cache = options.cache;
     this.#gate = options.gate;

@@ -1,12 +1,15 @@
+import { LRUCache } from 'lru-cache';
 import type { Frame, SoftwareScaleContext } from 'node-av/lib';
 import type { FFmpeg } from './ffmpeg.js';
-import { Lru } from './lru.js';
 import { allocateFrame } from './picture.js';
 
 /** Converters kept per thread, one per size: videos of a dataset share theirs. */
 const MAX_CONVERTERS = 8;
 
-const converters = new Lru<RgbConverter>(MAX_CONVERTERS, (converter) => converter.close());
+const converters = new LRUCache<string, RgbConverter>({
+  max: MAX_CONVERTERS,
+  dispose: (converter) => converter.close(),
+});
 
 /**
  * Converts decoded frames to RGB through FFmpeg's swscale, size unchanged, by the colour matrix and range that the frame is

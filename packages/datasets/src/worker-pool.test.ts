@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { StopGate } from './stop-gate.js';
+import { StopGate } from './worker-pool.js';
 
 it('waits for who works behind it, for as long as it is told', async () => {
   const gate = new StopGate();
