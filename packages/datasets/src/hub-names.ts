@@ -2,5 +2,4 @@
  * @packageDocumentation
  * Names of repositories on the Hub and the folders they are kept in here, without the Hub's client.
  */
-export { policyCacheFolder, tokenizerCacheFolder } from './hub/environment.js';
-export { looksLikeRepoId } from './hub/repo-id.js';
+export { looksLikeRepoId, policyCacheFolder, tokenizerCacheFolder } from './hub/environment.js';

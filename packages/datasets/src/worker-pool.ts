@@ -2,13 +2,13 @@ import { parentPort, Worker } from 'node:worker_threads';
 import { CraftError } from '@craft-ft/torch/errors';
 
 /** What a thread does for others: methods that take and return what can be sent between threads. */
-export interface ThreadHost {
+interface ThreadHost {
   /** Called when the pool is closed, where the host lives in the calling thread. */
   close(): void;
 }
 
 /** Names of the methods of a host that can be called from another thread. */
-export type HostMethod<H> = Exclude<
+type HostMethod<H> = Exclude<
   { [M in keyof H]: H[M] extends (...args: never[]) => unknown ? M : never }[keyof H],
   'close'
 > &
@@ -35,7 +35,7 @@ interface Waiting {
 }
 
 /** How a {@link WorkerPool} is made. */
-export interface WorkerPoolOptions<H extends ThreadHost> {
+interface WorkerPoolOptions<H extends ThreadHost> {
   /** Worker threads; 0: everything is done in the calling thread. */
   count: number;
   /** Module that a thread runs; it calls {@link serveCalls}. */
@@ -183,7 +183,7 @@ const BUSY = 1;
 
 /**
  * Lets a thread be ended while it works with FFmpeg. Ending a worker in the middle of a call into node-av (`terminate()`, or the end
- * of the process) aborts the whole process; so workers work behind a gate, which is closed before they are ended.
+ * of the process) aborts the whole process; so workers run such calls behind a gate, which is closed before they are ended.
  *
  * @example
  * ```ts
@@ -202,7 +202,7 @@ export class StopGate {
     this.#cells = new Int32Array(memory);
   }
 
-  /** Runs `work`. Behind a closed gate nothing runs any more: the thread sleeps until it is ended. */
+  /** Runs `work`. Once the gate is closed nothing runs any more: the thread sleeps until it is ended. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     Atomics.add(this.#cells, BUSY, 1);
     if (Atomics.load(this.#cells, CLOSED) === 1) {
@@ -222,7 +222,7 @@ export class StopGate {
   }
 
   /**
-   * Closes the gate for good and waits, blocking, until nobody works behind it. Not for the threads that work there.
+   * Closes the gate for good and blocks until no work runs behind it. Not to be called by a thread that works there.
    *
    * @param timeoutMs Longest wait, milliseconds. Default 10,000.
    * @returns Whether all have stopped.

@@ -1,7 +1,6 @@
 // Small videos whose every frame carries its number in its pixels, made with node-av's own encoders.
 import type { FormatContext, Frame, Packet } from 'node-av/lib';
-import { loadFFmpeg } from '../src/video/ffmpeg.js';
-import { allocateFrame, yuv420Context } from '../src/video/picture.js';
+import { allocateFrame, loadFFmpeg, yuv420Context } from '../src/video/ffmpeg.js';
 
 export interface ClipOptions {
   encoder?: 'libx264' | 'libx265' | 'libsvtav1';

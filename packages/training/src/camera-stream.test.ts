@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { Batch } from '../../datasets/src/dataset/batch.js';
 import { LeRobotDataset } from '../../datasets/src/dataset/dataset.js';
 import { RandomSampler } from '../../datasets/src/dataset/samplers.js';
-import { FrameLoader, type LoadedFrames } from '../../datasets/src/loader/index.js';
+import { FrameLoader, type LoadedFrames } from '../../datasets/src/loader/frame-loader.js';
 import { CAMERA, cameraWriter, HEIGHT, recordEpisodes, WIDTH } from '../../datasets/test/cameras.js';
 import type { PolicyFeatures } from '../../policies/src/config/policy-fields.js';
 import { imageTransformsConfigSchema } from '../../policies/src/images/transform-config.js';

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { FrameLoader } from '../../datasets/src/loader/index.js';
+import { FrameLoader } from '../../datasets/src/loader/frame-loader.js';
 import { CAMERA, makeCameraTask } from '../../datasets/test/cameras.js';
 import { makeTask, runConfig, testFolder } from '../test/training.js';
 import { BaselineStrategy } from './baseline.js';

@@ -1,8 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
-import { datasetCacheFolder, hubEndpoint, policyCacheFolder } from './environment.js';
-import { looksLikeRepoId } from './repo-id.js';
+import { datasetCacheFolder, hubEndpoint, looksLikeRepoId, policyCacheFolder } from './environment.js';
 
 afterEach(() => vi.unstubAllEnvs());
 

@@ -7,8 +7,8 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeV21Dataset } from '../../test/datasets.js';
 import { FakeHub } from '../../test/fake-hub.js';
 import { quick, withFakeHub } from '../../test/hub.js';
-import { type DownloadDatasetOptions, downloadDataset } from './dataset.js';
-import { explainWriteError } from './write-error.js';
+import { type DownloadDatasetOptions, downloadDataset } from './download-dataset.js';
+import { explainWriteError } from './errors.js';
 
 const context = withFakeHub();
 const id = 'datasets/user/set';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoCode } from './errno.js';
+import { HubConnectionError, HubStatusError, networkReason } from './errors.js';
 
 /** How often and how fast a request is repeated after a failure that may pass. */
 export interface RetryOptions {
@@ -11,37 +11,10 @@ export interface RetryOptions {
   timeoutMs?: number;
 }
 
-/** The Hub answered, with a refusal. */
-export class HubStatusError extends Error {
-  constructor(
-    readonly url: string,
-    readonly status: number,
-    /** The Hub's own name of the reason (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`), where it gives one. */
-    readonly errorCode: string | undefined,
-    /** The Hub's sentence. */
-    readonly detail: string,
-  ) {
-    super(`status ${status}${detail === '' ? '' : `: ${detail}`}`);
-    this.name = 'HubStatusError';
-  }
-}
-
-/** The Hub could not be reached, or stopped answering. */
-export class HubConnectionError extends Error {
-  constructor(
-    readonly url: string,
-    /** What happened, in words. */
-    readonly reason: string,
-    options?: { cause?: unknown },
-  ) {
-    super(reason, options);
-    this.name = 'HubConnectionError';
-  }
-}
-
 /** The defaults of {@link RetryOptions}. */
 export const patience: Required<RetryOptions> = { tries: 4, delayMs: 500, timeoutMs: 30_000 };
 
+/** Statuses that may pass. */
 const PASSING = [408, 429, 500, 502, 503, 504];
 const MAX_WAIT_MS = 30_000;
 
@@ -49,6 +22,10 @@ const MAX_WAIT_MS = 30_000;
  * The `fetch` handed to the Hub's client: repeats what may be repeated, gives up on a silent server, and turns every refusal into
  * an error that keeps the Hub's own reason (the client's errors lose the header that says whether the repository, the revision or
  * the file is missing).
+ *
+ * undici's RetryAgent would replace little of this: it resumes a body within one request, at the storage's address, which has expired
+ * by the time a long download is cut, and it counts repetitions however much each of them has brought. Continuing a file of an earlier
+ * run, and the errors above, would stay ours in any case.
  *
  * @throws HubStatusError, HubConnectionError
  */
@@ -122,28 +99,8 @@ async function refusal(url: string, response: Response): Promise<HubStatusError>
     const { error } = JSON.parse(text) as { error?: unknown };
     if (typeof error === 'string') detail = error;
   } catch {
-    // A page for people: the status says as much.
+    // An HTML page: the status says as much.
   }
   const code = response.headers.get('X-Error-Code') ?? undefined;
   return new HubStatusError(url, response.status, code, detail.split('\n')[0]!.slice(0, 300));
-}
-
-const networkReasons: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'its name cannot be resolved',
-  EAI_AGAIN: 'its name cannot be resolved',
-  ECONNREFUSED: 'the connection is refused',
-  ECONNRESET: 'the connection was cut',
-  UND_ERR_SOCKET: 'the connection was cut',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
-  ENETUNREACH: 'there is no network',
-  EHOSTUNREACH: 'there is no route to it',
-};
-
-/** Why a `fetch` failed, in words. */
-export function networkReason(error: unknown): string {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    const code = errnoCode(at);
-    if (code !== undefined) return networkReasons[code] ?? `${at.message.split('\n')[0]} (${code})`;
-  }
-  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
 }

@@ -13,9 +13,8 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoCode } from './errno.js';
+import { errnoCode, explainWriteError } from './errors.js';
 import { workFolder } from './record.js';
-import { explainWriteError } from './write-error.js';
 
 const LOOK_EVERY_MS = 100;
 const BEAT_EVERY_MS = 5000;

@@ -6,9 +6,9 @@ import { FastTokenizer } from '../../../policies/src/pi0_fast/fast/tokenizer.js'
 import { makeDataset, makeV21Dataset } from '../../test/datasets.js';
 import { quick, withFakeHub } from '../../test/hub.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
-import { downloadDataset } from './dataset.js';
+import { downloadDataset } from './download-dataset.js';
+import { downloadTokenizer } from './download-model.js';
 import { type PushOptions, pushFolder } from './push.js';
-import { downloadTokenizer } from './tokenizer.js';
 
 const context = withFakeHub();
 const id = 'datasets/user/set';

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { isAbsolute, join, win32 } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
-import { explainHubError, isEntryMissing, isRevisionMissing, repoName } from './explain.js';
+import { explainHubError, isEntryMissing, isRevisionMissing, repoName } from './errors.js';
 import { asking, clientParams, type HubSession } from './session.js';
 
 /** A file as the Hub describes it. */
@@ -16,7 +18,7 @@ export interface RemoteFile {
 }
 
 /** A revision as asked for, and the commit that it is now. */
-export interface ResolvedRevision {
+interface ResolvedRevision {
   readonly revision: string;
   readonly commit: string;
 }
@@ -118,4 +120,15 @@ export function localPath(root: string, path: string): string {
     throw new CraftError('HUB_PATH', `the repository has a file named "${path}", which is not safe to write`);
   }
   return join(root, ...parts);
+}
+
+/**
+ * Whether a local file, of the right size already, has the Hub's content. Git puts a header with the size before a small file's
+ * bytes.
+ */
+export async function hasContent(path: string, { algorithm, size, hash }: RemoteFile): Promise<boolean> {
+  const hasher = algorithm === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+    hasher.update(chunk as Buffer);
+  return hasher.digest('hex') === hash;
 }

@@ -1,8 +1,7 @@
 import type { RepoId } from '@huggingface/hub';
-import { checkToken, hubEndpoint, hubOffline, hubToken } from './environment.js';
-import { explainHubError } from './explain.js';
+import { checkRepoId, checkToken, hubEndpoint, hubOffline, hubToken } from './environment.js';
+import { explainHubError } from './errors.js';
 import { hubFetch, patience, type RetryOptions } from './http.js';
-import { checkRepoId } from './repo-id.js';
 
 /** How to reach the Hub; what is left out comes from the environment, as in Python's `huggingface_hub`. */
 export interface HubOptions {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { fetchTokenizer, tokenizerFolder } from '../../../policies/src/tokenizers/locate.js';
 import { quick, withFakeHub } from '../../test/hub.js';
-import { downloadTokenizer } from './tokenizer.js';
+import { downloadTokenizer } from './download-model.js';
 
 const context = withFakeHub();
 const id = 'models/google/paligemma';

@@ -15,7 +15,7 @@ export interface CameraDataset {
 }
 
 /** One frame of a dataset. */
-export interface FramePlace {
+interface FramePlace {
   readonly episode: number;
   /** Within the episode. */
   readonly frame: number;

@@ -1,6 +1,5 @@
 import { CraftError } from '@craft-ft/torch/errors';
-import { DiskFrameCache } from '../video/disk-frame-cache.js';
-import { MemoryFrameCache } from '../video/frame-cache.js';
+import { DiskFrameCache, MemoryFrameCache } from '../video/frame-cache.js';
 import { decodeImage } from '../video/image.js';
 import { VideoPool } from '../video/pool.js';
 import { StopGate } from '../worker-pool.js';

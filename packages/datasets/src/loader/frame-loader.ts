@@ -41,7 +41,7 @@ export class FrameLoader {
   readonly #datasets: readonly CameraDataset[];
   readonly #workers: FrameWorkers;
   readonly #toleranceS: number;
-  /** Memory given back, by size. Left to the garbage collectors of all threads it would pile up to gigabytes. */
+  /** Released buffers, by size, for reuse. Left to the garbage collectors of all threads they would pile up to gigabytes. */
   readonly #spare = new Map<number, SharedArrayBuffer[]>();
 
   /**
@@ -75,7 +75,7 @@ export class FrameLoader {
    * The frames that belong to a batch of numbers, by camera: its `episode_index`, `frame_index`, `timestamp` and, in a mixture,
    * `dataset_index` say which.
    *
-   * @throws CraftError naming file and time of the first frame that cannot be had
+   * @throws CraftError naming file and time of the first frame that cannot be read
    */
   async loadBatch(batch: Batch): Promise<Record<string, LoadedFrames>> {
     const wanted = wantedFrames(batch, this.#datasets.length);
@@ -93,7 +93,7 @@ export class FrameLoader {
     return Object.fromEntries(loaded);
   }
 
-  /** Gives the memory of frames back for later batches; they must not be looked at any more. */
+  /** Releases the frames' buffers for later batches; the frames must not be used any more. */
   release(frames: Readonly<Record<string, LoadedFrames>>): void {
     for (const { rgb } of Object.values(frames)) {
       const buffer = rgb.buffer as SharedArrayBuffer;

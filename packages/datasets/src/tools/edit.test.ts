@@ -22,7 +22,7 @@ import { numberIn, writeClip } from '../../test/video.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
 import { subsetIndex } from '../dataset/indices.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { VideoReader } from '../video/index.js';
+import { VideoReader } from '../video/reader.js';
 import { LeRobotDatasetWriter } from '../writer/writer.js';
 import { examineDataset } from './doctor/doctor.js';
 import { convertDataset, deleteEpisodes, mergeDatasets, splitDataset } from './edit.js';

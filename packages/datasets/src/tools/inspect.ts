@@ -3,7 +3,7 @@ import { LeRobotDataset } from '../dataset/dataset.js';
 import { type FeatureInfo, isBookkeeping } from '../dataset/dataset-info.js';
 import { columnDType } from '../dataset/dtypes.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { VideoReader } from '../video/index.js';
+import { VideoReader } from '../video/reader.js';
 import { encodePng } from '../writer/png.js';
 
 /** A dataset in a few words. */

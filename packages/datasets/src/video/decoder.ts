@@ -1,13 +1,13 @@
 import type { CodecContext, Frame } from 'node-av/lib';
 import type { Demuxer } from './demuxer.js';
-import { invalidVideo } from './errors.js';
+import { invalidVideo } from './demuxer.js';
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
-import { seconds } from './timestamps.js';
+import { seconds } from './packet-index.js';
 
 /** Called with every wanted frame; the frame is valid during the call only. */
-export type OnFrame = (packet: number, frame: Frame) => void;
+type OnFrame = (packet: number, frame: Frame) => void;
 
-/** How many frames ahead a request may be and still count as reading on. */
+/** How many frames ahead a request may be and still count as sequential reading. */
 const READING_ON = 16;
 
 /**
@@ -21,7 +21,7 @@ export class Decoder {
   readonly #ffmpeg: FFmpeg;
   readonly #codec: CodecContext;
   readonly #frame: Frame;
-  /** Whether packets of a new place may follow those of an old one without emptying the decoder: AV1 key frames allow it. */
+  /** Whether packets from a new position may follow old ones without flushing the decoder; AV1 key frames allow it. */
   readonly #joinsUp: boolean;
   /** The key packet that decoding started from; Infinity when the decoder holds nothing. */
   #from = Number.POSITIVE_INFINITY;
@@ -80,8 +80,8 @@ export class Decoder {
         this.#goTo(packet);
         while (this.#demuxer.position <= packet && this.#remaining.has(packet)) this.#feed();
       }
-      // Frames can still be inside the decoder. More packets push them out without losing the place, which is right for who
-      // reads on; emptying the decoder costs no decoding, which is right for who jumps.
+      // Some frames may still be inside the decoder. Feeding more packets brings them out and keeps the position, which suits
+      // sequential reading; draining decodes nothing more, which suits jumps.
       while (readingOn && this.#remaining.size > 0 && this.#feed());
       if (this.#remaining.size > 0) this.#drain();
       const [missing] = this.#remaining;
@@ -94,7 +94,7 @@ export class Decoder {
     }
   }
 
-  /** Sees to it that feeding packets makes `packet` come out. */
+  /** Moves to where feeding packets will bring out `packet`, unless the decoder is already there. */
   #goTo(packet: number): void {
     const { index, position } = this.#demuxer;
     const key = index.keyFor(packet);
@@ -121,7 +121,7 @@ export class Decoder {
     return true;
   }
 
-  /** Takes everything out of the decoder, which is empty thereafter. */
+  /** Receives all remaining frames; the decoder is empty afterwards. */
   #drain(): void {
     this.#codec.sendPacketSync(null);
     this.#take();
@@ -138,7 +138,7 @@ export class Decoder {
       if (code < 0) throw this.#failed(packet, `cannot be decoded (${reasonOf(this.#ffmpeg, code)})`);
       if (packet !== -1) this.#shownUpTo = index.pts[packet]!;
       if (!this.#remaining.delete(packet)) continue;
-      // FFmpeg paints over what is missing; a policy must not learn from that.
+      // FFmpeg conceals damage; a policy must not learn from concealed frames.
       if (this.#frame.decodeErrorFlags !== 0) throw this.#failed(packet, 'is damaged');
       this.#onFrame(packet, this.#frame);
     }

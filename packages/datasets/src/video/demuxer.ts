@@ -1,5 +1,6 @@
+import { statSync } from 'node:fs';
+import { CraftError } from '@craft-ft/torch/errors';
 import type { CodecParameters, FormatContext, Packet, Stream } from 'node-av/lib';
-import { invalidVideo } from './errors.js';
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
 import { type PacketEntry, PacketIndex } from './packet-index.js';
 
@@ -134,4 +135,31 @@ export class Demuxer {
     this.packet.free();
     this.#context.closeInputSync();
   }
+}
+
+/** The error for a video that is there and cannot be used. */
+export function invalidVideo(path: string, what: string, cause?: unknown): CraftError {
+  return new CraftError('VIDEO_INVALID', `${path}: ${what}; download or record the file again`, { cause });
+}
+
+/** Size and time of change of a file: they tell whether it is still the same. */
+export interface FileStamp {
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+/**
+ * @throws CraftError `VIDEO_MISSING` when there is no such file, `VIDEO_INVALID` when it is no file or empty.
+ */
+export function stampVideo(path: string): FileStamp {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) {
+    throw new CraftError(
+      'VIDEO_MISSING',
+      `${path}: the video is missing; download it, or leave its camera out of the policy's input`,
+    );
+  }
+  if (!stat.isFile()) throw invalidVideo(path, 'is not a file');
+  if (stat.size === 0) throw invalidVideo(path, 'the file is empty');
+  return { size: stat.size, mtimeMs: stat.mtimeMs };
 }

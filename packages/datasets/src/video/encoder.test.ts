@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectCraftError } from '../../test/datasets.js';
-import { concatenateVideos } from './concatenate.js';
 import { VideoEncoder } from './encoder.js';
+import { concatenateVideos } from './mp4.js';
 import { VideoReader } from './reader.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'craft-encoder-'));

@@ -1,10 +1,8 @@
 import { leaveRealTime } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { CodecContext, Frame, Packet, SoftwareScaleContext } from 'node-av/lib';
-import { type FFmpeg, reasonOf } from './ffmpeg.js';
-import { loadFFmpegSync } from './ffmpeg-sync.js';
-import { Mp4Output, videoWriteError } from './mp4-output.js';
-import { allocateFrame, yuv420Context } from './picture.js';
+import { allocateFrame, type FFmpeg, loadFFmpegSync, reasonOf, yuv420Context } from './ffmpeg.js';
+import { Mp4Output, videoWriteError } from './mp4.js';
 
 /** How video is encoded; the defaults are LeRobot's. */
 export interface VideoEncoding {

@@ -1,4 +1,6 @@
+import { createRequire } from 'node:module';
 import { CraftError } from '@craft-ft/torch/errors';
+import type { Codec, CodecContext, Frame } from 'node-av/lib';
 
 /** FFmpeg as node-av binds it. */
 export interface FFmpeg {
@@ -30,7 +32,7 @@ async function load(): Promise<FFmpeg> {
 }
 
 /** `VIDEO_LIBRARY`, from what loading node-av threw. */
-export function libraryError(error: unknown): CraftError {
+function libraryError(error: unknown): CraftError {
   const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0];
   return new CraftError(
     'VIDEO_LIBRARY',
@@ -43,4 +45,65 @@ export function libraryError(error: unknown): CraftError {
 export function reasonOf({ av }: FFmpeg, code: number): string {
   const text = av.FFmpegError.strerror(code);
   return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+let loaded: FFmpeg | undefined;
+
+/**
+ * FFmpeg without waiting, the same instance as `loadFFmpeg`'s: a frame handed to the writer goes to the encoder at once, so
+ * that frames never pile up uncompressed.
+ *
+ * @throws CraftError `VIDEO_LIBRARY` where the npm package has no binary for this machine.
+ */
+export function loadFFmpegSync(): FFmpeg {
+  if (loaded !== undefined) return loaded;
+  try {
+    const require = createRequire(import.meta.url);
+    const av = require('node-av/lib') as FFmpeg['av'];
+    const constants = require('node-av/constants') as FFmpeg['constants'];
+    av.Log.setLevel(constants.AV_LOG_QUIET);
+    // SVT-AV1 prints past FFmpeg's log; it reads this when an encoder opens. 0: fatal errors only.
+    process.env.SVT_LOG ??= '0';
+    loaded = { av, constants };
+    return loaded;
+  } catch (error) {
+    throw libraryError(error);
+  }
+}
+
+/** Size in pixels and rate of a video; `g` frames from one key frame to the next. */
+interface PictureOptions {
+  width: number;
+  height: number;
+  fps: number;
+  g: number;
+}
+
+/** The context of an encoder for yuv420p, not yet opened. */
+export function yuv420Context(
+  { av, constants }: FFmpeg,
+  codec: Codec,
+  options: PictureOptions,
+): CodecContext {
+  const context = new av.CodecContext();
+  context.allocContext3(codec);
+  context.width = options.width;
+  context.height = options.height;
+  context.pixelFormat = constants.AV_PIX_FMT_YUV420P;
+  context.timeBase = new av.Rational(1, options.fps);
+  context.framerate = new av.Rational(options.fps, 1);
+  context.gopSize = options.g;
+  context.setFlags(constants.AV_CODEC_FLAG_GLOBAL_HEADER);
+  return context;
+}
+
+/** A frame with memory for its pixels. */
+export function allocateFrame({ av }: FFmpeg, width: number, height: number, format: Frame['format']): Frame {
+  const frame = new av.Frame();
+  frame.alloc();
+  frame.width = width;
+  frame.height = height;
+  frame.format = format;
+  frame.getBuffer(0);
+  return frame;
 }

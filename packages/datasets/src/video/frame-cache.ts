@@ -1,6 +1,11 @@
+import { createHash } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { atomicWrite, makeFolder, writeFully } from '@craft-ft/torch';
 import { LRUCache } from 'lru-cache';
-import type { FileStamp } from './errors.js';
-import type { Timeline } from './timestamps.js';
+import type { FileStamp } from './demuxer.js';
+import type { Timeline } from './packet-index.js';
 
 /** What a cache has to know of a video. */
 export interface VideoDescription extends Timeline {
@@ -9,9 +14,9 @@ export interface VideoDescription extends Timeline {
   readonly height: number;
 }
 
-/** Decoded frames of one video that are at hand. */
+/** The cached frames of one video. */
 export interface CachedVideo extends VideoDescription {
-  /** Copies frame `frame` to `offset` of `into`; false when it is not at hand. */
+  /** Copies frame `frame` to `offset` of `into`; false when it is not cached. */
   read(frame: number, into: Uint8Array, offset: number): boolean;
   /** Keeps a frame: [height, width, 3] at `offset` of `from`. */
   write(frame: number, from: Uint8Array, offset: number): void;
@@ -84,6 +89,198 @@ export class MemoryFrameCache implements FrameCache {
   }
 }
 
-export function sameStamp(a: FileStamp, b: FileStamp): boolean {
+function sameStamp(a: FileStamp, b: FileStamp): boolean {
   return a.size === b.size && a.mtimeMs === b.mtimeMs;
+}
+
+const FORMAT = 'craft-frames 1';
+/** Room for the header; frames begin at a multiple of it. */
+const PAGE = 4096;
+/** Files held open. */
+const MAX_OPEN = 64;
+
+interface Header {
+  format: string;
+  /** The video. */
+  source: string;
+  size: number;
+  mtimeMs: number;
+  width: number;
+  height: number;
+  frames: number;
+}
+
+/**
+ * Decoded frames on disk, raw RGB, one sparse file per video, filled as frames are first decoded. Threads and processes may
+ * share the folder: a file appears under its name complete with its header, a frame counts only once its checksum is written
+ * after it, and two writers of one frame write the same bytes. A file made for a video that has changed since (size or time
+ * of change) is made anew. When the disk is full, what is there is still used and nothing more is kept.
+ *
+ * Layout, little endian: a page of JSON (format, source, size, mtimeMs, width, height, frames) padded with spaces;
+ * float64 [frames] times in seconds; uint32 [frames] CRC-32 of each frame, 0 for none; from the next multiple of 4096 bytes
+ * uint8 [frames, height, width, 3].
+ */
+export class DiskFrameCache implements FrameCache {
+  readonly #folder: string;
+  readonly #warn: (message: string) => void;
+  readonly #open = new LRUCache<string, FrameFile>({ max: MAX_OPEN, dispose: (file) => file.close() });
+  #full = false;
+
+  /**
+   * @param folder Made when absent.
+   * @param onWarning Told once, in one line, when frames cannot be written. Default: `console.warn`.
+   */
+  constructor(folder: string, onWarning?: (message: string) => void) {
+    this.#folder = resolve(folder);
+    this.#warn = onWarning ?? ((message) => console.warn(message));
+  }
+
+  open(path: string, stamp: FileStamp): CachedVideo | undefined {
+    const known = this.#open.get(path);
+    if (known !== undefined && sameStamp(known.stamp, stamp)) return known;
+    this.#open.delete(path);
+    const file = FrameFile.open(this.#fileFor(path), path, stamp, this.#onFull);
+    if (file !== undefined) this.#open.set(path, file);
+    return file;
+  }
+
+  create(video: VideoDescription): CachedVideo | undefined {
+    if (this.#full) return undefined;
+    try {
+      makeFolder(this.#folder);
+      createFrameFile(this.#fileFor(video.path), video);
+    } catch (error) {
+      this.#onFull(error);
+      return undefined;
+    }
+    return this.open(video.path, video.stamp);
+  }
+
+  close(): void {
+    this.#open.clear();
+  }
+
+  #fileFor(path: string): string {
+    const hash = createHash('sha256').update(resolve(path)).digest('hex').slice(0, 16);
+    return join(this.#folder, `${basename(path)}-${hash}.frames`);
+  }
+
+  readonly #onFull = (error: unknown): void => {
+    if (this.#full) return;
+    this.#full = true;
+    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    this.#warn(`${this.#folder}: decoded frames cannot be kept (${reason}); going on without keeping more`);
+  };
+}
+
+/** Makes a file without frames. */
+function createFrameFile(name: string, video: VideoDescription): void {
+  const { path, stamp, width, height, timestamps } = video;
+  const frames = timestamps.length;
+  const header: Header = { format: FORMAT, source: resolve(path), ...stamp, width, height, frames };
+  const page = Buffer.alloc(PAGE, ' ');
+  page.write(JSON.stringify(header));
+  atomicWrite(name, (file) => {
+    writeFully(file, page);
+    writeFully(file, new Uint8Array(timestamps.buffer, timestamps.byteOffset, timestamps.byteLength));
+    ftruncateSync(file, framesBegin(frames) + frames * width * height * 3);
+  });
+}
+
+function framesBegin(frames: number): number {
+  return Math.ceil((PAGE + frames * 12) / PAGE) * PAGE;
+}
+
+class FrameFile implements CachedVideo {
+  readonly path: string;
+  readonly stamp: FileStamp;
+  readonly width: number;
+  readonly height: number;
+  readonly timestamps: Float64Array;
+  readonly #file: number;
+  readonly #onFull: (error: unknown) => void;
+  readonly #sum = new Uint32Array(1);
+  #writable = true;
+
+  private constructor(path: string, header: Header, file: number, onFull: (error: unknown) => void) {
+    this.path = path;
+    this.stamp = { size: header.size, mtimeMs: header.mtimeMs };
+    this.width = header.width;
+    this.height = header.height;
+    this.#file = file;
+    this.#onFull = onFull;
+    this.timestamps = new Float64Array(header.frames);
+    readSync(file, new Uint8Array(this.timestamps.buffer), 0, header.frames * 8, PAGE);
+  }
+
+  /** Undefined when there is no such file or it is not of this video as it is now. */
+  static open(
+    name: string,
+    path: string,
+    stamp: FileStamp,
+    onFull: (e: unknown) => void,
+  ): FrameFile | undefined {
+    let file: number;
+    try {
+      file = openSync(name, 'r+');
+    } catch {
+      return undefined;
+    }
+    try {
+      const page = Buffer.alloc(PAGE);
+      readSync(file, page, 0, PAGE, 0);
+      const header = JSON.parse(page.toString()) as Header;
+      if (header.format === FORMAT && header.source === resolve(path) && sameStamp(header, stamp)) {
+        return new FrameFile(path, header, file, onFull);
+      }
+    } catch {
+      // Not a frame file: it is replaced.
+    }
+    closeSync(file);
+    return undefined;
+  }
+
+  get #frameBytes(): number {
+    return this.width * this.height * 3;
+  }
+
+  #sumAt(frame: number): number {
+    return PAGE + this.timestamps.length * 8 + frame * 4;
+  }
+
+  #frameAt(frame: number): number {
+    return framesBegin(this.timestamps.length) + frame * this.#frameBytes;
+  }
+
+  read(frame: number, into: Uint8Array, offset: number): boolean {
+    const bytes = this.#frameBytes;
+    this.#sum[0] = 0;
+    readSync(this.#file, new Uint8Array(this.#sum.buffer), 0, 4, this.#sumAt(frame));
+    if (this.#sum[0] === 0) return false;
+    if (readSync(this.#file, into, offset, bytes, this.#frameAt(frame)) !== bytes) return false;
+    return checksum(into.subarray(offset, offset + bytes)) === this.#sum[0];
+  }
+
+  write(frame: number, from: Uint8Array, offset: number): void {
+    if (!this.#writable) return;
+    const bytes = this.#frameBytes;
+    try {
+      const written = writeSync(this.#file, from, offset, bytes, this.#frameAt(frame));
+      if (written !== bytes) throw new Error('the disk is full');
+      this.#sum[0] = checksum(from.subarray(offset, offset + bytes));
+      writeSync(this.#file, new Uint8Array(this.#sum.buffer), 0, 4, this.#sumAt(frame));
+    } catch (error) {
+      this.#writable = false;
+      this.#onFull(error);
+    }
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
+
+/** CRC-32, never 0, which stands for no frame. */
+function checksum(rgb: Uint8Array): number {
+  return crc32(rgb) || 1;
 }

@@ -12,9 +12,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { numberIn, writeClip } from '../../test/video.js';
-import { DiskFrameCache } from './disk-frame-cache.js';
-import { MemoryFrameCache } from './frame-cache.js';
-import { type Frames, VideoPool } from './pool.js';
+import { DiskFrameCache, MemoryFrameCache } from './frame-cache.js';
+import type { Frames } from './image.js';
+import { VideoPool } from './pool.js';
 import { VideoReader } from './reader.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'craft-video-'));

@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { StopGate } from '../worker-pool.js';
-import { stampVideo } from './errors.js';
+import { stampVideo } from './demuxer.js';
 import type { CachedVideo, FrameCache, VideoDescription } from './frame-cache.js';
+import type { Frames } from './image.js';
+import { framesNear } from './packet-index.js';
 import { type FramesOptions, VideoReader } from './reader.js';
-import { framesNear } from './timestamps.js';
 
-export interface VideoPoolOptions {
+interface VideoPoolOptions {
   /** Videos held open; those used least recently are closed first. Default 32: about 2 MB each at 640 × 480. */
   maxOpen?: number;
   /** Threads of each decoder. Default 1. */
@@ -16,16 +17,8 @@ export interface VideoPoolOptions {
   gate?: StopGate;
 }
 
-/** Frames of a video. */
-export interface Frames {
-  /** uint8 [n, height, width, 3], RGB. */
-  readonly rgb: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
-
 /**
- * Reads frames of many videos, a bounded number of them open at a time. Not for use by several threads: each has its own.
+ * Reads frames of many videos, a bounded number of them open at a time. Not shared between threads: each has its own.
  *
  * @example
  * ```ts
@@ -38,7 +31,7 @@ export class VideoPool {
   readonly #threads: number;
   readonly #cache: FrameCache | undefined;
   readonly #gate: StopGate | undefined;
-  /** Work is done in the order of the calls: a reader in use is never closed for another's sake. */
+  /** Calls run one after the other, so that a reader in use is never evicted. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: VideoPoolOptions = {}) {

@@ -1,10 +1,9 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import { Decoder } from './decoder.js';
-import { Demuxer } from './demuxer.js';
-import { type FileStamp, invalidVideo, stampVideo } from './errors.js';
+import { Demuxer, type FileStamp, invalidVideo, stampVideo } from './demuxer.js';
 import { type FFmpeg, loadFFmpeg, reasonOf } from './ffmpeg.js';
-import { RgbConverter } from './rgb.js';
-import { framesNear } from './timestamps.js';
+import { RgbConverter } from './image.js';
+import { framesNear } from './packet-index.js';
 
 export interface VideoReaderOptions {
   /**

@@ -4,8 +4,8 @@ import { CraftError, explainWriteError, makeFolder, StagedFile } from '@craft-ft
 import { formatPath } from '../dataset/dataset-files.js';
 import type { VideoSegment } from '../dataset/metadata-formats.js';
 import { countedStats, type FeatureStats, quantileNames } from '../dataset/stats.js';
-import { concatenateVideos } from '../video/concatenate.js';
 import { VideoEncoder, type VideoEncoding } from '../video/encoder.js';
+import { concatenateVideos } from '../video/mp4.js';
 import { type FileSlot, nextSlot, type Staged, type StoredImage } from './data-files.js';
 import type { ImageSink } from './episode-buffer.js';
 import { encodePng } from './png.js';

@@ -3,8 +3,8 @@ import { CraftError } from '@craft-ft/torch';
 import type { LeRobotDatasetMetadata } from '../../dataset/metadata.js';
 import type { EpisodeRecord } from '../../dataset/metadata-formats.js';
 import { loadFFmpeg } from '../../video/ffmpeg.js';
-import { VideoReader } from '../../video/index.js';
 import { nearest } from '../../video/packet-index.js';
+import { VideoReader } from '../../video/reader.js';
 import { openVideo } from '../compose-videos.js';
 import type { Findings } from './findings.js';
 

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { FakeHub } from '../../test/fake-hub.js';
 import { quick, withFakeHub } from '../../test/hub.js';
 import { findPolicyDir } from '../policy-folder.js';
-import { downloadPolicy } from './policy.js';
+import { downloadPolicy } from './download-model.js';
 
 const context = withFakeHub();
 const id = 'models/user/act';

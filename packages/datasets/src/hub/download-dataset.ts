@@ -1,14 +1,12 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve, sep } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import { datasetCacheFolder } from './environment.js';
-import { repoName } from './explain.js';
+import { repoName } from './errors.js';
 import { type DownloadProgress, type FetchFilesOptions, fetchFiles } from './fetch-files.js';
-import { removeStale } from './local-files.js';
 import { whileLocked } from './lock.js';
-import { type DatasetParts, neededFiles } from './needed-files.js';
-import { DownloadRecord } from './record.js';
+import { DownloadRecord, removeStale } from './record.js';
 import { listFolder, localPath, lookUp, resolveRevision } from './remote.js';
 import { type HubOptions, type HubSession, openSession } from './session.js';
 
@@ -78,7 +76,7 @@ function warner({ onWarning }: DownloadDatasetOptions): (message: string) => voi
   return onWarning ?? ((message) => console.warn(message));
 }
 
-/** Whoever opens the dataset gets its warnings. */
+/** The dataset's warnings are given when it is opened for use. */
 function loadQuietly(root: string): Promise<LeRobotDatasetMetadata> {
   return LeRobotDatasetMetadata.load(root, { onWarning: () => {} });
 }
@@ -213,4 +211,49 @@ async function firstMissing(root: string, options: DownloadDatasetOptions): Prom
   const paths = [...data, ...videos].filter((path) => !record.isAbsent(path));
   const missing = paths.find((path) => !existsSync(localPath(root, path)) || isOld(path));
   return missing === undefined ? undefined : localPath(root, missing);
+}
+
+/** What of a dataset to fetch. */
+interface DatasetParts {
+  /** Episodes by their index. Default: all. */
+  episodes?: readonly number[];
+  /** Episodes to leave out of those. Default: none. */
+  excludeEpisodes?: readonly number[];
+  /** Video features, by their full names. Default: all; `[]` for training without cameras. */
+  cameras?: readonly string[];
+}
+
+/** Paths within the dataset, with `/`, each once. */
+interface NeededFiles {
+  readonly data: readonly string[];
+  readonly videos: readonly string[];
+}
+
+/**
+ * The data and video files that hold the chosen episodes.
+ *
+ * @throws CraftError `DATASET_EPISODES`, `DATASET_KEY` for a camera that the dataset has not, `DATASET_PATH_INVALID`
+ */
+export function neededFiles(metadata: LeRobotDatasetMetadata, parts: DatasetParts): NeededFiles {
+  const { cameras, excludeEpisodes = [] } = parts;
+  const images = Object.entries(metadata.features).filter(([, { dtype }]) => /^(video|image)$/.test(dtype));
+  const unknown = cameras?.find((camera) => !images.some(([key]) => key === camera));
+  if (unknown !== undefined) {
+    const known = images.map(([key]) => key).join(', ') || 'none';
+    throw new CraftError('DATASET_KEY', `${metadata.root}: no camera "${unknown}"; the dataset has ${known}`);
+  }
+  const data = new Set<string>();
+  const videos = new Set<string>();
+  const inside = (path: string): string => relative(metadata.root, path).split(sep).join('/');
+  for (const episode of metadata.choose(parts.episodes)) {
+    if (excludeEpisodes.includes(episode.episodeIndex)) continue;
+    data.add(inside(metadata.dataPath(episode)));
+    if (metadata.info.videoPath === null) continue;
+    for (const key of Object.keys(episode.videos)) {
+      if (cameras === undefined || cameras.includes(key)) {
+        videos.add(inside(metadata.videoPath(episode, key)));
+      }
+    }
+  }
+  return { data: [...data], videos: [...videos] };
 }

@@ -5,7 +5,7 @@ import { makeDataset, makeV21Dataset } from '../../test/datasets.js';
 import { quick, withFakeHub } from '../../test/hub.js';
 import { LeRobotDataset } from '../dataset/dataset.js';
 import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
-import { type DownloadDatasetOptions, downloadDataset } from './dataset.js';
+import { type DownloadDatasetOptions, downloadDataset } from './download-dataset.js';
 
 const context = withFakeHub();
 const id = 'datasets/user/set';

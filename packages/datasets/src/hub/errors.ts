@@ -1,13 +1,43 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import { tokenPage } from './environment.js';
-import { HubConnectionError, HubStatusError } from './http.js';
-import type { HubSession } from './session.js';
 
-/** The part of a session that messages speak of. */
-type Asked = Pick<HubSession, 'repo' | 'hubUrl' | 'token'>;
+/** The Hub answered, with a refusal. */
+export class HubStatusError extends Error {
+  constructor(
+    readonly url: string,
+    readonly status: number,
+    /** The Hub's own name of the reason (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`), where it gives one. */
+    readonly errorCode: string | undefined,
+    /** The Hub's sentence. */
+    readonly detail: string,
+  ) {
+    super(`status ${status}${detail === '' ? '' : `: ${detail}`}`);
+    this.name = 'HubStatusError';
+  }
+}
+
+/** The Hub could not be reached, or stopped answering. */
+export class HubConnectionError extends Error {
+  constructor(
+    readonly url: string,
+    /** What happened, in words. */
+    readonly reason: string,
+    options?: { cause?: unknown },
+  ) {
+    super(reason, options);
+    this.name = 'HubConnectionError';
+  }
+}
+
+/** What messages say of a request: the repository, the Hub, and whether there is a token. */
+interface Asked {
+  readonly repo: { readonly type: string; readonly name: string };
+  readonly hubUrl: string;
+  readonly token: string | undefined;
+}
 
 /**
- * An error of the Hub or of the way there, as one line that says what to do:
+ * An error of the Hub, or of the connection to it, as one line that says what to do:
  * `HUB_NOT_FOUND`, `HUB_REVISION`, `HUB_FILE_MISSING`, `HUB_TOKEN`, `HUB_UNREACHABLE`, `HUB_REFUSED`. Other errors pass unchanged.
  */
 export function explainHubError(error: unknown, asked: Asked): unknown {
@@ -47,7 +77,7 @@ function proxyHint(): string {
     : '';
 }
 
-/** The words for a repository in messages. */
+/** How messages name a repository. */
 export function repoName({ repo, hubUrl }: Asked): string {
   return `${repo.type} ${repo.name} on ${hubUrl}`;
 }
@@ -95,4 +125,45 @@ function explainStatus(error: HubStatusError, { token }: Asked): [code: string, 
     ];
   }
   return ['HUB_REFUSED', `the Hub refused the request (${said}): ${error.url}`];
+}
+
+/** A failed write of `path` as `DISK_FULL` or `WRITE_FAILED`; other errors pass unchanged. */
+export function explainWriteError(error: unknown, path: string): unknown {
+  const code = errnoCode(error);
+  if (code === undefined || !(error instanceof Error) || !('syscall' in error)) return error;
+  return code === 'ENOSPC' || code === 'EDQUOT'
+    ? diskFull(`${path}: no space left on the disk; free some and run again, what was fetched is kept`, error)
+    : new CraftError('WRITE_FAILED', `${path}: cannot be written: ${error.message.split('\n')[0]}`, {
+        cause: error,
+      });
+}
+
+export function diskFull(message: string, cause?: unknown): CraftError {
+  return new CraftError('DISK_FULL', message, { cause });
+}
+
+/** The `code` of a failed system or network call (`ENOENT`, `ECONNRESET`, …); undefined for any other error. */
+export function errnoCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' && /^[A-Z_]+$/.test(error.code) ? error.code : undefined;
+}
+
+const networkReasons: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'its name cannot be resolved',
+  EAI_AGAIN: 'its name cannot be resolved',
+  ECONNREFUSED: 'the connection is refused',
+  ECONNRESET: 'the connection was cut',
+  UND_ERR_SOCKET: 'the connection was cut',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
+  ENETUNREACH: 'there is no network',
+  EHOSTUNREACH: 'there is no route to it',
+};
+
+/** Why a `fetch` failed, in words. */
+export function networkReason(error: unknown): string {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    const code = errnoCode(at);
+    if (code !== undefined) return networkReasons[code] ?? `${at.message.split('\n')[0]} (${code})`;
+  }
+  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
 }
