@@ -3,13 +3,15 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { defineConfig, type Plugin } from 'vitest/config';
 
 // Packages find each other's sources: what a test imports needs no build.
-const alias = ['torch', 'datasets', 'policies', 'training', 'craft', 'world', 'cli'].flatMap((name) => {
-  const source = fileURLToPath(new URL(`packages/${name}/src`, import.meta.url));
-  return [
-    { find: new RegExp(`^@craft-ft/${name}$`), replacement: `${source}/index.ts` },
-    { find: new RegExp(`^@craft-ft/${name}/(.+)$`), replacement: `${source}/$1.ts` },
-  ];
-});
+const alias = ['torch', 'datasets', 'policies', 'training', 'craft', 'python-caches', 'world', 'cli'].flatMap(
+  (name) => {
+    const source = fileURLToPath(new URL(`packages/${name}/src`, import.meta.url));
+    return [
+      { find: new RegExp(`^@craft-ft/${name}$`), replacement: `${source}/index.ts` },
+      { find: new RegExp(`^@craft-ft/${name}/(.+)$`), replacement: `${source}/$1.ts` },
+    ];
+  },
+);
 
 /** A worker thread cannot load a source: it gets the compiled file, which the global set-up has just built. */
 const builtWorkers: Plugin = {

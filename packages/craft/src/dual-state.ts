@@ -186,7 +186,7 @@ const stateSchema = z.strictObject({
   epsilon: z.number().nullable(),
   updates: z.int().min(0),
   baselineLoss: z.number().positive().nullable(),
-  // Absent in checkpoints from before there was a controller besides dual ascent, whose integral λ itself is.
+  // Absent in old checkpoints, which had dual ascent only; its integral is λ itself.
   pid: z.strictObject({ integral: z.number().min(0), smoothed: z.number().nullable() }).optional(),
 });
 

@@ -194,7 +194,7 @@ export interface CraftReport {
   constraintMet: number;
 }
 
-/** Puts a history together; null where there has been no retention step. */
+/** Summarises a history; null where there has been no retention step. */
 export function craftReport(
   history: readonly RetentionRecord[],
   { task, retention }: Pick<CraftReport, 'task' | 'retention'>,
@@ -218,7 +218,7 @@ export function craftReport(
   };
 }
 
-/** The same for people, one line each. */
+/** The report as text, one line each. */
 export function reportLines({ task, retention, lambda, epsilon, steps, meanCosine }: CraftReport): string[] {
   const of = (value: number | null) => (value === null ? '-' : value.toFixed(4));
   return [

@@ -40,7 +40,7 @@ import { makeObjective, type RetentionObjective } from './retention/objective.js
 import { GradientPair } from './surgery/grad-surgery.js';
 import { cosine, type GroupedCombination, type SurgerySettings } from './surgery/surgery.js';
 
-/** What a CRaFT run is made of. */
+/** The parts of a CRaFT run. */
 export interface CraftParts {
   policy: Policy;
   optimization: Optimization;
@@ -57,13 +57,13 @@ const HISTORY_FILE = 'lambda_history.csv';
 const TEACHER_FILE = 'craft_teacher.safetensors';
 const STALE_FILE = 'craft_retention_gradient.safetensors';
 
-/** Batches that the retention loss before and after training is averaged over, at most. */
+/** The retention loss before and after training is averaged over at most this many batches. */
 const MEASURED_BATCHES = 16;
 
-/** Batches that tell the scale of a teacher's features, at most. */
+/** At most this many batches determine the scale of a teacher's features. */
 const CALIBRATION_BATCHES = 4;
 
-/** Of dropout and noise while the retention loss is measured. */
+/** Seeds dropout and noise while the retention loss is measured. */
 const MEASURE_SEED = 1;
 
 /**
@@ -84,7 +84,7 @@ export class CraftStrategy implements UpdateStrategy {
   readonly #objective: RetentionObjective;
   readonly #anchors: MicroBatches;
   readonly #gradients: GradientPair;
-  /** All of it but λ. */
+  /** The settings of the surgery that do not change during the run: all but λ. */
   readonly #surgery: Omit<SurgerySettings, 'lambda'>;
   #dual: DualState;
   #history: RetentionRecord[] = [];
@@ -238,8 +238,8 @@ export class CraftStrategy implements UpdateStrategy {
     return mean.loss;
   }
 
-  // Draws no random numbers that training would have drawn, and the same ones every time: what is measured before and after differs by
-  // the weights alone.
+  // Uses a seed of its own and restores the random state, so that training is not affected and two measurements differ by the weights
+  // alone.
   async #eachBatch(most: number, body: (batch: TensorBatch) => void): Promise<void> {
     const { anchors, optimization } = this.#parts;
     const batches = Math.min(most, Math.ceil(anchors.framesPerEpoch / anchors.batchSize));

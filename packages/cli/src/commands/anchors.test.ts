@@ -98,7 +98,9 @@ it('damage is an exit code; so are wrong flags', async () => {
 });
 
 it('imports caches of the Python project', async () => {
-  const from = fileURLToPath(new URL('../../../craft/test/fixtures/python-cache/hidden', import.meta.url));
+  const from = fileURLToPath(
+    new URL('../../../python-caches/test/fixtures/python-cache/hidden', import.meta.url),
+  );
   const output = join(root, 'imported');
   const { code, out, err } = await anchors('import', from, `--output_dir=${output}`);
   expect(code).toBe(0);

@@ -13,16 +13,20 @@ import { libtorchVersion } from '@craft-ft/torch';
 import { cameraSizes } from '@craft-ft/training';
 import { DEFAULT_FEATURES, type Pooling } from '../features.js';
 import { type BuildPlan, finishBuild, openBuildFolder, savePlan } from './build-folder.js';
-import { addSquares, type Build, makeShard, poolFeatures } from './build-samples.js';
+import {
+  addSquares,
+  type Build,
+  makeShard,
+  poolFeatures,
+  type TargetRequest,
+  type TokenSource,
+} from './build-samples.js';
+import { fileHash, finishedShard, shardName, type TensorTable } from './cache.js';
 import type { AnchorKind, AnchorSelection } from './config.js';
-import { describeBuild } from './describe-build.js';
-import { ANCHOR_CACHE_VERSION, type AnchorCacheMetadata } from './metadata.js';
+import { ANCHOR_CACHE_VERSION, type AnchorCacheMetadata, VERSION } from './metadata.js';
 import { hashJson, processorHashes } from './processor-hash.js';
 import { selectAnchors } from './selection/index.js';
-import { fileHash, finishedShard, shardName, type TensorTable } from './shard.js';
 import { type AnchorDataset, type AnchorReading, type AnchorSource, openAnchorSource } from './source.js';
-import type { TargetRequest, TokenSource } from './targets.js';
-import { VERSION } from './version.js';
 
 /** Options of {@link buildAnchorCache}. */
 export interface BuildAnchorOptions {
@@ -225,7 +229,7 @@ async function makePlan(options: BuildAnchorOptions, build: Build, fingerprint: 
 }
 
 /** The samples of a build, written. */
-export interface WrittenSamples {
+interface WrittenSamples {
   rows: readonly number[];
   shards: AnchorCacheMetadata['shards'];
   tensors: TensorTable;
@@ -262,4 +266,68 @@ async function makeSamples(
     report(part.length);
   }
   return { rows, shards, tensors, squares, states };
+}
+
+type Described = Pick<
+  AnchorCacheMetadata,
+  'tensors' | 'datasets' | 'tasks' | 'task_index' | 'images' | 'hidden' | 'feature' | 'action' | 'tokens'
+>;
+
+/** What the metadata says about the content of a finished build. */
+function describeBuild(build: Build, { rows, tensors, squares, states }: WrittenSamples): Described {
+  const { source, request, policy } = build;
+  const { table } = source;
+  const used = [...new Set(rows.map((row) => table.task[row]!))].sort((a, b) => a - b);
+  const images = Object.entries(tensors).filter(
+    ([name]) => policy.config.input_features[name]?.type === 'VISUAL',
+  );
+  const shape = (name: string) => tensors[name]?.shape;
+  const moments = (name: string) =>
+    (squares[name] ?? []).map((sum) => sum / (rows.length * shape(name)!.at(-1)!));
+  const [hidden, feature, action, tokens] = ['hidden', 'feature', 'action', 'token_labels'].map((name) =>
+    shape(`anchor.${name}`),
+  );
+  const { layers, poolings } = request.features;
+  const numStates = states === 0 ? null : states;
+  return {
+    tensors,
+    datasets: source.members.map((member, i) => ({
+      repo_id: member.repoId,
+      revision: source.revisions[i]!,
+      fps: member.fps,
+      episodes: member.episodes.length,
+      frames: member.length,
+    })),
+    tasks: used.map((task) => table.tasks[task]!),
+    task_index: rows.map((row) => used.indexOf(table.task[row]!)),
+    images: Object.fromEntries(
+      images.map(([name, { shape: size }]) => [name, { height: size[1]!, width: size[2]! }]),
+    ),
+    hidden:
+      hidden === undefined
+        ? null
+        : {
+            layers: [...layers],
+            poolings: [...poolings],
+            hidden_size: hidden[2]!,
+            num_states: numStates,
+            second_moment: grouped(moments('anchor.hidden'), poolings.length),
+          },
+    feature:
+      feature === undefined
+        ? null
+        : {
+            layer: layers[0]!,
+            pooling: poolings[0]!,
+            hidden_size: feature[0]!,
+            num_states: numStates,
+            second_moment: moments('anchor.feature')[0]!,
+          },
+    action: action === undefined ? null : { chunk: action[0]!, dim: action[1]! },
+    tokens: tokens === undefined ? null : { source: request.tokenSource, length: tokens[0]! },
+  };
+}
+
+function grouped(values: readonly number[], size: number): number[][] {
+  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
 }

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CraftError, fromTypedArray, safetensors, type Tensor } from '@craft-ft/torch';
 import { type AnchorCacheMetadata, readAnchorMetadata } from './metadata.js';
 import type { RowTable } from './rows.js';
-import { checkShard, fileHash, openShard } from './shard.js';
 
 /** Shards kept open; the operating system caches what was read of them. */
 const OPEN_SHARDS = 64;
@@ -27,7 +28,7 @@ export interface StoredSamples {
  * ```
  */
 export class AnchorCacheDataset implements Disposable {
-  readonly #files = new Map<number, ReturnType<typeof openShard>>();
+  readonly #files = new Map<number, safetensors.SafetensorsFile>();
 
   private constructor(
     readonly dir: string,
@@ -107,7 +108,7 @@ export class AnchorCacheDataset implements Disposable {
     return fromTypedArray(view(data, safetensors.itemSize(stored)), [rows.length, ...shape], torchDtype);
   }
 
-  #shard(index: number): ReturnType<typeof openShard> {
+  #shard(index: number): safetensors.SafetensorsFile {
     let file = this.#files.get(index);
     if (file === undefined) {
       file = openShard(this.dir, this.metadata.shards[index]!.file);
@@ -153,4 +154,206 @@ function view(bytes: Uint8Array, size: number): Uint8Array | Int16Array | Float3
   if (size === 4) return new Float32Array(bytes.buffer);
   if (size === 8) return new Float64Array(bytes.buffer);
   return bytes;
+}
+
+/** Name of a shard's file. */
+export function shardName(index: number): string {
+  return `shard_${String(index).padStart(5, '0')}.safetensors`;
+}
+
+/** dtype and shape of one sample of each stored tensor. */
+export type TensorTable = Record<string, { dtype: string; shape: number[] }>;
+
+/** What a shard says about itself. */
+export interface ShardNotes {
+  /** Of the build it belongs to. */
+  fingerprint: string;
+  /** Sums of squares of the targets over the shard, by tensor; for the second moments of the whole cache. */
+  squares: Record<string, number[]>;
+  /** How many hidden states the teacher has; 0 where that was not looked at (all shards but the first). */
+  states: number;
+}
+
+/**
+ * Writes a shard, all or nothing.
+ *
+ * @param tensors `[count, …]` each
+ * @throws CraftError `DISK_FULL`, `WRITE_FAILED`
+ */
+export function writeShard(
+  dir: string,
+  file: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  notes: ShardNotes,
+): void {
+  safetensors.saveFile(join(dir, file), tensors, {
+    fingerprint: notes.fingerprint,
+    squares: JSON.stringify(notes.squares),
+    states: String(notes.states),
+  });
+}
+
+/**
+ * Opens a shard and checks its header.
+ *
+ * @throws CraftError `ANCHOR_SHARD_MISSING`, `ANCHOR_SHARD_INVALID` naming the file
+ */
+function openShard(dir: string, file: string): safetensors.SafetensorsFile {
+  const path = join(dir, file);
+  if (!existsSync(path)) throw broken('ANCHOR_SHARD_MISSING', path, 'the file is missing');
+  try {
+    return safetensors.SafetensorsFile.open(path);
+  } catch (error) {
+    if (!(error instanceof CraftError)) throw error;
+    throw broken('ANCHOR_SHARD_INVALID', path, `damaged (${error.message.replace(`${path}: `, '')})`, error);
+  }
+}
+
+function broken(code: string, path: string, what: string, cause?: unknown): CraftError {
+  const remedy = 'delete the file and run the same craft anchors build again, which makes it anew';
+  return new CraftError(code, `${path}: ${what}; ${remedy}`, { cause });
+}
+
+/**
+ * Checks that a shard holds what the metadata says.
+ *
+ * @throws CraftError `ANCHOR_SHARD_MISSING`, `ANCHOR_SHARD_INVALID` naming file and tensor
+ */
+function checkShard(dir: string, file: string, count: number, tensors: TensorTable): void {
+  using shard = openShard(dir, file);
+  const path = join(dir, file);
+  for (const [name, { dtype, shape }] of Object.entries(tensors)) {
+    if (!shard.has(name)) throw broken('ANCHOR_SHARD_INVALID', path, `tensor ${name} is missing`);
+    const info = shard.info(name);
+    if (info.dtype === dtype && info.shape.join() === [count, ...shape].join()) continue;
+    const found = `tensor ${name} is ${info.dtype} [${info.shape}]`;
+    throw broken(
+      'ANCHOR_SHARD_INVALID',
+      path,
+      `${found}, metadata.json says ${dtype} [${[count, ...shape]}]`,
+    );
+  }
+}
+
+/** The notes of a finished shard of a build, or null where there is none or it belongs to another build. */
+export function finishedShard(
+  dir: string,
+  file: string,
+  fingerprint: string,
+  count: number,
+): { notes: ShardNotes; tensors: TensorTable } | null {
+  if (!existsSync(join(dir, file))) return null;
+  try {
+    using shard = openShard(dir, file);
+    if (shard.metadata.get('fingerprint') !== fingerprint) return null;
+    const tensors: TensorTable = {};
+    for (const name of shard.names) {
+      const { dtype, shape } = shard.info(name);
+      if (shape[0] !== count) return null;
+      tensors[name] = { dtype, shape: shape.slice(1) };
+    }
+    const squares = JSON.parse(shard.metadata.get('squares') ?? '{}') as Record<string, number[]>;
+    const states = Number(shard.metadata.get('states') ?? 0);
+    return { notes: { fingerprint, squares, states }, tensors };
+  } catch (error) {
+    // A damaged shard is made anew.
+    if (error instanceof CraftError || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** SHA-256 of a file, read in parts. @throws CraftError `FILE_UNREADABLE` */
+export function fileHash(path: string): string {
+  const hash = createHash('sha256');
+  const part = new Uint8Array(2 ** 22);
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    for (let count = 1; count > 0; ) {
+      count = readSync(fd, part, 0, part.length, null);
+      hash.update(part.subarray(0, count));
+    }
+  } catch (error) {
+    throw new CraftError('FILE_UNREADABLE', `${path}: cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+  return hash.digest('hex');
+}
+
+/** What `craft anchors info` says about a cache. */
+export interface AnchorCacheInfo {
+  dir: string;
+  /** Of all shards. */
+  bytes: number;
+  samples: number;
+  kinds: AnchorCacheMetadata['kinds'];
+  preprocessed: boolean;
+  dtype: string;
+  teacher: AnchorCacheMetadata['teacher'];
+  selection: AnchorCacheMetadata['selection'];
+  /** Samples of each task. */
+  tasks: Record<string, number>;
+  /** How much of each dataset is covered; counts are null where the cache does not know. */
+  datasets: {
+    repo_id: string;
+    revision: string | null;
+    samples: number | null;
+    frames: number | null;
+    episodes: number | null;
+    episodes_covered: number | null;
+  }[];
+  hidden: AnchorCacheMetadata['hidden'];
+  feature: AnchorCacheMetadata['feature'];
+  action: AnchorCacheMetadata['action'];
+  tokens: AnchorCacheMetadata['tokens'];
+  images: AnchorCacheMetadata['images'];
+  tensors: AnchorCacheMetadata['tensors'];
+  seed: number | null;
+  versions: Record<string, string>;
+  notes: string[];
+  /** Shards whose content is not what was written; null where that was not looked at. */
+  damaged: string[] | null;
+}
+
+/**
+ * Describes an anchor cache.
+ *
+ * @param options.verify read everything and compare it with the hashes in the metadata. Default false
+ * @throws CraftError as `AnchorCacheDataset.open`
+ */
+export function anchorCacheInfo(dir: string, options: { verify?: boolean } = {}): AnchorCacheInfo {
+  using cache = AnchorCacheDataset.open(dir);
+  const { metadata } = cache;
+  const tasks = Object.fromEntries(metadata.tasks.map((task) => [task, 0]));
+  for (const index of metadata.task_index) tasks[metadata.tasks[index]!]!++;
+  const { kinds, preprocessed, dtype, teacher, selection, hidden, feature, action, tokens } = metadata;
+  return {
+    dir,
+    bytes: metadata.shards.reduce((sum, { file }) => sum + statSync(join(dir, file)).size, 0),
+    samples: metadata.num_samples,
+    ...{ kinds, preprocessed, dtype, teacher, selection, tasks },
+    datasets: metadata.datasets.map(({ repo_id, revision, frames, episodes }, i) => ({
+      ...{ repo_id, revision, frames, episodes },
+      ...covered(metadata, i),
+    })),
+    ...{ hidden, feature, action, tokens },
+    images: metadata.images,
+    tensors: metadata.tensors,
+    seed: metadata.seed,
+    versions: metadata.versions,
+    notes: metadata.notes,
+    damaged: options.verify === true ? cache.verify() : null,
+  };
+}
+
+function covered(
+  { frames }: AnchorCacheMetadata,
+  dataset: number,
+): { samples: number | null; episodes_covered: number | null } {
+  if (frames === null) return { samples: null, episodes_covered: null };
+  const rows = [...frames.dataset.keys()].filter((row) => frames.dataset[row] === dataset);
+  return { samples: rows.length, episodes_covered: new Set(rows.map((row) => frames.episode[row])).size };
 }

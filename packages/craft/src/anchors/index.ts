@@ -1,8 +1,13 @@
 export { type BuildAnchorOptions, buildAnchorCache } from './build.js';
-export { AnchorCacheDataset, type StoredSamples } from './cache.js';
+export type { TokenSource } from './build-samples.js';
+export {
+  AnchorCacheDataset,
+  type AnchorCacheInfo,
+  anchorCacheInfo,
+  fileHash,
+  type StoredSamples,
+} from './cache.js';
 export { type AnchorKind, type AnchorSelection, anchorKindSchema, anchorSelectionSchema } from './config.js';
-export { type ImportAnchorOptions, importAnchorCache } from './import/import.js';
-export { type AnchorCacheInfo, anchorCacheInfo } from './info.js';
 export { type AnchorLoader, type AnchorLoaderOptions, createAnchorDataLoader } from './loader.js';
 export {
   ANCHOR_CACHE_VERSION,
@@ -14,4 +19,4 @@ export type { AnchorNeeds } from './needs.js';
 export { processorHashes } from './processor-hash.js';
 export type { Drawing, RowSelection } from './rows.js';
 export { type AnchorDataset, type AnchorReading, anchorChoice } from './source.js';
-export type { TokenSource } from './targets.js';
+export { type AnchorCacheDescription, AnchorCacheWriter } from './writer.js';

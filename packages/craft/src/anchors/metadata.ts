@@ -80,7 +80,7 @@ export const anchorCacheMetadataSchema = z.strictObject({
   ),
   /** Which frame each sample is: position in `datasets`, episode, frame in it. null where it is not known. */
   frames: z.strictObject({ dataset: counts, episode: counts, frame: counts }).nullable(),
-  /** Instructions, without repeats; `task_index` says whose is whose. */
+  /** Distinct instructions; `task_index` has the instruction of each sample. */
   tasks: z.array(z.string()),
   task_index: counts,
   /** Stored images by policy key, uint8 unless `tensors` says otherwise. */
@@ -109,7 +109,7 @@ export const anchorCacheMetadataSchema = z.strictObject({
   action: z.strictObject({ chunk: z.int().min(1), dim: z.int().min(1) }).nullable(),
   tokens: z.strictObject({ source: z.string(), length: z.int().min(1) }).nullable(),
   versions: z.record(z.string(), z.string()),
-  /** For people: what is odd about this cache. */
+  /** Remarks about this cache for its users. */
   notes: z.array(z.string()),
 });
 
@@ -200,4 +200,12 @@ function checkCounts(metadata: AnchorCacheMetadata, path: string): void {
 
 function invalid(path: string, what: string): CraftError {
   return new CraftError('ANCHOR_CACHE_INVALID', `${path}: ${what}; build the cache anew`);
+}
+
+/** Version of this package; a cache says which one wrote it. */
+export const VERSION: string = readVersion();
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return (manifest as { version: string }).version;
 }

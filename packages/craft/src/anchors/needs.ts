@@ -22,7 +22,7 @@ export const TARGETS: Readonly<Record<Exclude<AnchorKind, 'task'>, readonly stri
   action: ['anchor.action'],
 };
 
-/** Where in a cache the wanted features lie: in which tensor, at which layers and poolings of it. */
+/** Where a cache keeps the wanted features: the tensor, and the layers and poolings within it. */
 export interface FeaturePlace {
   readonly tensor: 'anchor.hidden' | 'anchor.feature';
   readonly layers: readonly number[];

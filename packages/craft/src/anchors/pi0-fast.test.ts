@@ -113,8 +113,8 @@ test('recorded tokens are those of the processor, and the images those of the da
 });
 
 test('an imported cache gives batches the policy takes, processors aside', async () => {
-  const { importAnchorCache } = await import('./import/import.js');
-  const from = new URL('../../test/fixtures/python-cache/labels', import.meta.url).pathname;
+  const { importAnchorCache } = await import('../../../python-caches/src/import.js');
+  const from = new URL('../../../python-caches/test/fixtures/python-cache/labels', import.meta.url).pathname;
   await importAnchorCache({ from, outputDir: join(root, 'imported'), imageKey: CAMERA });
   const loader = await createAnchorDataLoader({
     ...options(),

@@ -8,7 +8,7 @@ import {
 } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** What is known of each row of a source of anchors, column by column. */
+/** What is known about each row of an anchor source, column by column. */
 export interface RowTable {
   readonly length: number;
   /** Number of the episode among all of the source, −1 where it is not known. */

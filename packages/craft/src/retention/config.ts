@@ -101,6 +101,11 @@ export const retentionFields = {
     ),
 };
 
+const retentionSchema = z.object(retentionFields);
+
+/** Type of {@link retentionFields} with every default filled in. */
+export type RetentionConfig = z.infer<typeof retentionSchema>;
+
 /** What {@link retentionWeights} looks at. */
 export interface RetentionChoice {
   readonly retention_mode: RetentionMode;

@@ -3,9 +3,8 @@ import { noGrad, type optim, scope, type Tensor } from '@craft-ft/torch';
 import { type LossNumbers, lossAndGradient } from '@craft-ft/training';
 import { type AnchorCacheMetadata, readAnchorMetadata } from '../anchors/metadata.js';
 import type { AnchorNeeds } from '../anchors/needs.js';
-import type { CraftConfig } from '../config.js';
 import { DEFAULT_FEATURES, type FeatureSpec } from '../features.js';
-import { comparesWithTeacher, type RetentionMode, retentionWeights } from './config.js';
+import { comparesWithTeacher, type RetentionConfig, type RetentionMode, retentionWeights } from './config.js';
 import { batchSize } from './losses.js';
 import { ActionTerm, FeatureTerm, PolicyLossTerm, type RetentionTerm, TokenTerm } from './terms.js';
 
@@ -111,12 +110,12 @@ export class RetentionObjective {
 }
 
 /**
- * What a run's modes need of its anchors: of a cache, a teacher's targets; of a dataset, what the policy is trained on, since the
- * teacher is asked as training goes.
+ * What a run's modes need from its anchors. A cache must have the teacher's targets; a dataset only what the policy is trained on, since
+ * the teacher computes targets during training.
  *
  * @throws CraftError `ANCHOR_CACHE_…` for a cache that cannot be read
  */
-export function anchorNeeds(config: CraftConfig): AnchorNeeds {
+export function anchorNeeds(config: RetentionConfig & { readonly anchor_cache_dir: string }): AnchorNeeds {
   if (config.anchor_cache_dir === '') return { kinds: ['task'] };
   const kinds = retentionWeights(config).map(([mode]) => (mode === 'loss' ? 'task' : mode));
   const comparesFeatures = kinds.includes('hidden') || kinds.includes('feature');
@@ -133,7 +132,7 @@ export function anchorNeeds(config: CraftConfig): AnchorNeeds {
  * teacher, if a mode needs one
  */
 export function makeObjective(
-  config: CraftConfig,
+  config: RetentionConfig,
   cache: AnchorCacheMetadata | null,
   parameters: optim.FlatParameters,
 ): RetentionObjective {
@@ -144,7 +143,7 @@ export function makeObjective(
 }
 
 function makeTerm(
-  config: CraftConfig,
+  config: RetentionConfig,
   cache: AnchorCacheMetadata | null,
   mode: RetentionMode,
 ): RetentionTerm {
@@ -162,7 +161,7 @@ function makeTerm(
   });
 }
 
-function wantedFeatures(config: CraftConfig, other: FeatureSpec): FeatureSpec {
+function wantedFeatures(config: RetentionConfig, other: FeatureSpec): FeatureSpec {
   return {
     layers: config.hidden_layers ?? other.layers,
     poolings: config.hidden_poolings ?? other.poolings,
@@ -194,7 +193,7 @@ function secondMoments(stored: StoredFeatures, spec: FeatureSpec): number[][] {
   });
 }
 
-/** Elements that change places at a time. */
+/** Elements swapped at a time. */
 const CHUNK = 1 << 20;
 
 const name = (segment: number) => `segment.${segment}`;
@@ -202,8 +201,8 @@ const name = (segment: number) => `segment.${segment}`;
 /**
  * The trainable weights as they were before the first step: the teacher of a run that has anchors but no cache.
  *
- * A frozen copy of the whole policy would hold its frozen weights (a backbone under LoRA) a second time; this holds the trainable ones
- * only, and swaps them with the current ones, in place, while the teacher is asked.
+ * A copy of the whole policy would duplicate its frozen weights (a backbone under LoRA). This keeps the trainable ones only, and swaps them
+ * in place with the current ones while the teacher computes its targets.
  */
 export class StartingWeights {
   readonly #parameters: optim.FlatParameters;

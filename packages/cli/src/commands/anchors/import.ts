@@ -23,7 +23,8 @@ export const anchorsImport = subcommandOf({
     overwrite: z.boolean().default(false).describe('Delete another cache that is in the folder.'),
   }),
   run: async (config, output) => {
-    const { importAnchorCache, anchorCacheInfo } = await import('@craft-ft/craft');
+    const { importAnchorCache } = await import('@craft-ft/python-caches');
+    const { anchorCacheInfo } = await import('@craft-ft/craft');
     const { formatInfo } = await import('./format-info.js');
     const progress = new StageProgress(output);
     try {

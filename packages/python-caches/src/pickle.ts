@@ -1,8 +1,53 @@
-import type { CraftError } from '@craft-ft/torch/errors';
-import { pickleInvalid, pickleRefused } from './errors.js';
-import { PickleBytes } from './pickle-bytes.js';
-import { allowedName, callOf, storageOf } from './pickle-names.js';
-import type { PickledTuple, PickleValue } from './pickle-values.js';
+/**
+ * A reader of Python pickles that cannot run code: plain values, and the names of a vocabulary that the caller gives.
+ */
+import { CraftError } from '@craft-ft/torch/errors';
+
+/** A class or function that a pickle names; it is never run. */
+export interface PickledName {
+  readonly kind: 'name';
+  readonly name: string;
+}
+
+export interface PickledTuple {
+  readonly kind: 'tuple';
+  readonly items: readonly PickleValue[];
+}
+
+/** What a call or a persistent id of the pickle stands for, as its {@link PickleVocabulary} says. */
+export interface PickledObject {
+  readonly kind: 'object';
+}
+
+/** What a pickle may hold. dict and OrderedDict are a Map, lists arrays. */
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | string
+  | PickleValue[]
+  | Map<string | number, PickleValue>
+  | PickledTuple
+  | PickledName
+  | PickledObject;
+
+/** Whether a value is a tuple, name or object. */
+export function isKind<K extends 'tuple' | 'name' | 'object'>(
+  value: PickleValue | undefined,
+  kind: K,
+): value is Extract<PickleValue, { kind: K }> {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind;
+}
+
+/** What a kind of pickle may name, and what that stands for. Nothing else exists for the reader. */
+export interface PickleVocabulary {
+  /** Classes and functions, `module.name`. */
+  readonly names: ReadonlySet<string>;
+  /** The value of a call of one of them; undefined where it is refused. @throws CraftError `PICKLE_INVALID` */
+  call(name: string, args: readonly PickleValue[], source: string): PickleValue | undefined;
+  /** The value of a persistent id. @throws CraftError `PICKLE_INVALID` */
+  persistent?(id: PickleValue, source: string): PickleValue;
+}
 
 /** Names of the opcodes that are refused, for the message. */
 const REFUSED: Readonly<Record<number, string>> = {
@@ -32,14 +77,15 @@ const MARK = Symbol('mark');
 type Slot = PickleValue | typeof MARK;
 
 /**
- * Reads the pickle of a file that torch.save wrote. It executes nothing: there is no way from a name in the pickle to code, the only
- * names that exist are PyTorch's storages, `_rebuild_tensor_v2` and OrderedDict, and anything else is refused by its name.
+ * Reads a pickle and executes nothing: names are looked up in the vocabulary, never in code, and whatever it lacks is refused by its name.
+ *
+ * Reads protocol 2 and what protocols 4 and 5 write in its place.
  *
  * @param source names the file in messages
- * @throws CraftError `PICKLE_REFUSED` naming the opcode or class; `PICKLE_INVALID` for one that is cut off or makes no sense
+ * @throws CraftError `PICKLE_REFUSED` naming the opcode or class; `PICKLE_INVALID` for one that is truncated or malformed
  */
-export function readPickle(bytes: Uint8Array, source: string): PickleValue {
-  return new Unpickler(bytes, source).run();
+export function readPickle(bytes: Uint8Array, source: string, vocabulary: PickleVocabulary): PickleValue {
+  return new Unpickler(bytes, source, vocabulary).run();
 }
 
 class Unpickler {
@@ -50,6 +96,7 @@ class Unpickler {
   constructor(
     bytes: Uint8Array,
     private readonly source: string,
+    private readonly vocabulary: PickleVocabulary,
   ) {
     this.#bytes = new PickleBytes(bytes, source);
   }
@@ -66,7 +113,6 @@ class Unpickler {
     }
   }
 
-  // Protocol 2, which torch.save writes, and what protocols 4 and 5 write in its place.
   #step(opcode: number): void {
     const push = (value: PickleValue) => {
       this.#stack.push(value);
@@ -174,21 +220,21 @@ class Unpickler {
         this.#stack.push(this.#remembered(this.#bytes.u32()));
         break;
       case 0x63: // GLOBAL
-        this.#stack.push(allowedName(this.#bytes.line(), this.#bytes.line(), this.source));
+        this.#stack.push(this.#named(this.#bytes.line(), this.#bytes.line()));
         break;
       case 0x93: {
         // STACK_GLOBAL
         const [name, module] = [this.#pop(), this.#pop()];
-        this.#stack.push(allowedName(String(module), String(name), this.source));
+        this.#stack.push(this.#named(String(module), String(name)));
         break;
       }
       case 0x51: // BINPERSID
-        this.#stack.push(storageOf(this.#pop(), this.source));
+        this.#stack.push(this.#persistent(this.#pop()));
         break;
       case 0x52: {
         // REDUCE
         const args = this.#pop();
-        this.#stack.push(callOf(this.#pop(), args, this.source));
+        this.#stack.push(this.#call(this.#pop(), args));
         break;
       }
       default: {
@@ -196,6 +242,27 @@ class Unpickler {
         throw pickleRefused(this.source, `opcode ${name}`);
       }
     }
+  }
+
+  #named(module: string, name: string): PickledName {
+    const full = `${module}.${name}`;
+    if (!this.vocabulary.names.has(full))
+      throw pickleRefused(this.source, JSON.stringify(full.slice(0, 100)));
+    return { kind: 'name', name: full };
+  }
+
+  #call(callee: PickleValue, args: PickleValue): PickleValue {
+    const name = isKind(callee, 'name') ? callee.name : 'a value';
+    if (!isKind(args, 'tuple')) throw this.#invalid(`${name} is called with no tuple`);
+    const value = this.vocabulary.call(name, args.items, this.source);
+    if (value === undefined) throw pickleRefused(this.source, `a call of ${name}`);
+    return value;
+  }
+
+  #persistent(id: PickleValue): PickleValue {
+    const { persistent } = this.vocabulary;
+    if (persistent === undefined) throw pickleRefused(this.source, 'opcode BINPERSID');
+    return persistent(id, this.source);
   }
 
   #append(items: PickleValue[]): void {
@@ -248,4 +315,87 @@ class Unpickler {
   #invalid(what: string): CraftError {
     return pickleInvalid(this.source, what);
   }
+}
+
+/** The bytes of a pickle, read from front to back; every read throws `PICKLE_INVALID` at their end. */
+class PickleBytes {
+  readonly #view: DataView;
+  #at = 0;
+
+  /** @param source names the file in messages */
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly source: string,
+  ) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.skip(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.skip(2), true);
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.skip(4), true);
+  }
+
+  u64(): number {
+    return Number(this.#view.getBigUint64(this.skip(8), true));
+  }
+
+  i32(): number {
+    return this.#view.getInt32(this.skip(4), true);
+  }
+
+  /** Big-endian, unlike all others. */
+  f64(): number {
+    return this.#view.getFloat64(this.skip(8));
+  }
+
+  /** A two's complement integer. */
+  long(length: number): number {
+    const start = this.skip(length);
+    let value = 0n;
+    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[start + i]!);
+    const signed = length === 0 ? 0n : BigInt.asIntN(8 * length, value);
+    const number = Number(signed);
+    if (!Number.isSafeInteger(number)) throw pickleInvalid(this.source, 'a whole number is beyond 2^53');
+    return number;
+  }
+
+  text(length: number): string {
+    const start = this.skip(length);
+    return new TextDecoder().decode(this.bytes.subarray(start, start + length));
+  }
+
+  /** Text up to the end of the line. */
+  line(): string {
+    const end = this.bytes.indexOf(0x0a, this.#at);
+    if (end < 0) throw pickleInvalid(this.source, 'it is cut off');
+    const text = this.text(end - this.#at);
+    this.#at++;
+    return text;
+  }
+
+  /** Skips some bytes. @returns where they begin */
+  skip(length: number): number {
+    const start = this.#at;
+    if (start + length > this.bytes.length) throw pickleInvalid(this.source, 'it is cut off');
+    this.#at = start + length;
+    return start;
+  }
+}
+
+/** `PICKLE_INVALID`: the pickle is truncated or malformed. */
+export function pickleInvalid(source: string, what: string): CraftError {
+  return new CraftError('PICKLE_INVALID', `${source}: ${what}; the file is damaged`);
+}
+
+/** `PICKLE_REFUSED`: the pickle asks for something that a file of tensors never needs. */
+function pickleRefused(source: string, what: string): CraftError {
+  const remedy = 'only plain values are read; do not load this file anywhere unless you trust its author';
+  return new CraftError('PICKLE_REFUSED', `${source}: the pickle has ${what}, which is refused: ${remedy}`);
 }

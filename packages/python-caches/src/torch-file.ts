@@ -1,10 +1,15 @@
 import { closeSync, readSync } from 'node:fs';
 import { type DType, fromTypedArray, type Tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
-import { torchFileInvalid } from './errors.js';
-import { readPickle } from './pickle.js';
-import type { PickledTensor, PickleValue } from './pickle-values.js';
-import { openForReading, StoredZip, LOCAL as ZIP_START } from './zip.js';
+import {
+  isKind,
+  type PickledObject,
+  type PickleValue,
+  type PickleVocabulary,
+  pickleInvalid,
+  readPickle,
+} from './pickle.js';
+import { openForReading, StoredZip, torchFileInvalid, LOCAL as ZIP_START } from './zip.js';
 
 const DTYPES: Readonly<Record<string, DType>> = {
   'torch.FloatStorage': 'float32',
@@ -69,7 +74,7 @@ export class TorchFile implements Disposable {
         if (order !== 'little')
           throw torchFileInvalid(path, `its byte order is ${order.slice(0, 20)}, not little`);
       }
-      return new TorchFile(path, readPickle(zip.read(name), path), zip, root);
+      return new TorchFile(path, readPickle(zip.read(name), path, TORCH), zip, root);
     } catch (error) {
       zip[Symbol.dispose]();
       throw error;
@@ -153,4 +158,82 @@ function refuseLegacy(path: string): void {
   const remedy =
     'where it was made, save it again with PyTorch 1.6 or later: torch.save(torch.load(path, weights_only=True), path)';
   throw new CraftError('TORCH_FILE_LEGACY', `${path}: in the format before PyTorch 1.6; ${remedy}`);
+}
+
+/** A storage as torch.save names it. */
+class PickledStorage implements PickledObject {
+  readonly kind = 'object';
+  constructor(
+    /** `torch.FloatStorage`, … */
+    readonly type: string,
+    readonly key: string,
+    readonly elements: number,
+  ) {}
+}
+
+/** A tensor as torch.save describes it: a view of a storage that lies elsewhere in the file. */
+export class PickledTensor implements PickledObject {
+  readonly kind = 'object';
+  constructor(
+    readonly storage: PickledStorage,
+    /** In elements, as the strides. */
+    readonly offset: number,
+    readonly shape: readonly number[],
+    readonly stride: readonly number[],
+  ) {}
+}
+
+const STORAGES = ['Float', 'Half', 'BFloat16', 'Double', 'Long', 'Int', 'Short', 'Char', 'Byte', 'Bool'];
+const REBUILD_TENSOR = 'torch._utils._rebuild_tensor_v2';
+const ORDERED_DICT = 'collections.OrderedDict';
+
+/** What torch.save writes. */
+export const TORCH: PickleVocabulary = {
+  names: new Set([REBUILD_TENSOR, ORDERED_DICT, ...STORAGES.map((type) => `torch.${type}Storage`)]),
+  call: (name, args, source) => {
+    if (name === REBUILD_TENSOR) return tensorOf(args, source);
+    return name === ORDERED_DICT && args.length === 0 ? new Map() : undefined;
+  },
+  persistent: storageOf,
+};
+
+/** The storage behind a persistent id. @throws CraftError `PICKLE_INVALID` */
+function storageOf(id: PickleValue, source: string): PickledStorage {
+  const [tag, type, key, , elements] = isKind(id, 'tuple') ? id.items : [];
+  if (
+    tag !== 'storage' ||
+    !isKind(type, 'name') ||
+    !type.name.endsWith('Storage') ||
+    typeof key !== 'string' ||
+    !isCount(elements)
+  )
+    throw pickleInvalid(source, 'a storage is not described as torch.save does');
+  return new PickledStorage(type.name, key, elements);
+}
+
+function tensorOf([storage, offset, size, stride]: readonly PickleValue[], source: string): PickledTensor {
+  const counts = (value: PickleValue | undefined): number[] => {
+    const items = isKind(value, 'tuple') ? value.items : null;
+    if (items === null || !items.every(isCount))
+      throw pickleInvalid(source, 'the shape of a tensor is no tuple of counts');
+    return items as number[];
+  };
+  if (!(storage instanceof PickledStorage) || !isCount(offset))
+    throw pickleInvalid(source, 'a tensor has no storage');
+  const [shape, strides] = [counts(size), counts(stride)];
+  if (shape.length !== strides.length)
+    throw pickleInvalid(source, 'a tensor has as many strides as dimensions');
+  const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i]!, offset);
+  const elements = shape.reduce((product, n) => product * n, 1);
+  // Strides of 0 could make a small storage look like any amount of memory.
+  if (elements > 0 && (last >= storage.elements || elements > storage.elements))
+    throw pickleInvalid(
+      source,
+      `a tensor [${shape}] reaches beyond its storage of ${storage.elements} elements`,
+    );
+  return new PickledTensor(storage, offset, shape, strides);
+}
+
+function isCount(value: PickleValue | undefined): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

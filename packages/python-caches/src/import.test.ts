@@ -2,14 +2,14 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AnchorCacheDataset } from '@craft-ft/craft';
 import { scope } from '@craft-ft/torch';
 import { beforeAll, expect, test } from 'vitest';
-import { expectCraftError } from '../../../../datasets/test/datasets.js';
-import { filesOf, testFolder } from '../../../../training/test/training.js';
-import { AnchorCacheDataset } from '../cache.js';
+import { expectCraftError } from '../../datasets/test/datasets.js';
+import { filesOf, testFolder } from '../../training/test/training.js';
 import { importAnchorCache } from './import.js';
 
-const fixtures = fileURLToPath(new URL('../../../test/fixtures/python-cache', import.meta.url));
+const fixtures = fileURLToPath(new URL('../test/fixtures/python-cache', import.meta.url));
 const CAMERA = 'observation.images.top';
 let folder = '';
 

@@ -1,22 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { libtorchVersion, noGrad, scope, type Tensor } from '@craft-ft/torch';
+import { type AnchorCacheMetadata, AnchorCacheWriter, fileHash, type Pooling } from '@craft-ft/craft';
+import { noGrad, scope, type Tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
-import type { Pooling } from '../../features.js';
-import { finishBuild, openBuildFolder, savePlan } from '../build-folder.js';
-import { AnchorCacheDataset } from '../cache.js';
-import {
-  ANCHOR_CACHE_VERSION,
-  ANCHOR_METADATA_FILE,
-  type AnchorCacheMetadata,
-  readAnchorMetadata,
-} from '../metadata.js';
-import { hashJson } from '../processor-hash.js';
-import { fileHash } from '../shard.js';
-import { VERSION } from '../version.js';
 import { type Payload, readPayload, widened } from './payload.js';
-import { ShardWriter } from './shard-writer.js';
 
 /** Options of {@link importAnchorCache}. */
 export interface ImportAnchorOptions {
@@ -71,17 +59,13 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
   const imageKey = options.imageKey ?? foreign.image_keys?.[0];
   if (imageKey === undefined)
     throw refuse(from, 'metadata.json names no image_keys; give the policy key of the camera as --image_key');
-  const fingerprint = hashJson({
+  const request = {
     foreign,
     files: files.map((name) => [name, fileHash(join(from, name))]),
     request: { imageKey, bosId, dtype, shardSize },
-  });
-  const complete = existing(outputDir);
-  if (complete?.fingerprint === fingerprint) return complete;
-  openBuildFolder(outputDir, fingerprint, options.overwrite ?? false);
-  // Marks the folder as this import's, so that it can be run again after an interruption.
-  const nowhere = { dataset: [], episode: [], frame: [] };
-  savePlan(outputDir, { fingerprint, frames: nowhere, pool_size: null, coverage: null });
+  };
+  const writer = new AnchorCacheWriter(outputDir, request, { shardSize, overwrite: options.overwrite });
+  if (writer.complete !== null) return writer.complete;
 
   const first = readMeta(join(from, files[0]!), imageKey, bosId);
   const lengths = files.map((name) => readMeta(join(from, name), imageKey, bosId));
@@ -101,7 +85,6 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
   for (const { widths: own } of lengths)
     for (const [name, width] of own) widths.set(name, Math.max(width, widths.get(name) ?? 0));
 
-  const writer = new ShardWriter(outputDir, fingerprint, shardSize);
   const prompts: string[] = [];
   for (const [i, name] of files.entries()) {
     scope(() =>
@@ -113,26 +96,17 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
     );
     onProgress(i + 1, files.length);
   }
-  writer.finish();
+  writer.flush();
   const tasks = [...new Set(prompts)].sort();
   for (const note of notes) (options.onWarning ?? console.warn)(`${from}: ${note}`);
   const shape = (name: string) => writer.tensors[name]?.shape;
-  const moments = (name: string) =>
-    (writer.squares[name] ?? []).map((sum) => sum / (count * shape(name)!.at(-1)!));
   const [hidden, feature, labels] = ['hidden', 'feature', 'token_labels'].map((name) =>
     shape(`anchor.${name}`),
   );
   const image = shape(imageKey)!;
-  const metadata: AnchorCacheMetadata = {
-    format: 'craft-anchor-cache',
-    version: ANCHOR_CACHE_VERSION,
-    fingerprint,
+  return writer.finish({
     kinds: [plan.kind],
     preprocessed: true,
-    num_samples: count,
-    shard_size: shardSize,
-    shards: writer.shards,
-    tensors: writer.tensors,
     dtype,
     seed: foreign.seed ?? null,
     selection: { strategy: 'imported', pool_size: null, coverage: null },
@@ -164,7 +138,7 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
             hidden_size: hidden[2]!,
             num_states: null,
             second_moment: Array.from({ length: hidden[0]! }, (_, i) =>
-              moments('anchor.hidden').slice(i * hidden[1]!, (i + 1) * hidden[1]!),
+              writer.moments('anchor.hidden').slice(i * hidden[1]!, (i + 1) * hidden[1]!),
             ),
           },
     feature:
@@ -175,27 +149,12 @@ export async function importAnchorCache(options: ImportAnchorOptions): Promise<A
             pooling: plan.poolings[0]!,
             hidden_size: feature[0]!,
             num_states: null,
-            second_moment: moments('anchor.feature')[0]!,
+            second_moment: writer.moments('anchor.feature')[0]!,
           },
     action: null,
     tokens: labels === undefined ? null : { source: 'teacher', length: labels[0]! },
-    versions: { craft: VERSION, libtorch: libtorchVersion(), node: process.versions.node },
     notes,
-  };
-  finishBuild(outputDir, metadata);
-  return metadata;
-}
-
-// The cache of a former import, if it is whole.
-function existing(dir: string): AnchorCacheMetadata | null {
-  if (!existsSync(join(dir, ANCHOR_METADATA_FILE))) return null;
-  try {
-    AnchorCacheDataset.open(dir).close();
-    return readAnchorMetadata(dir);
-  } catch (error) {
-    if (error instanceof CraftError) return null;
-    throw error;
-  }
+  });
 }
 
 function readForeign(dir: string): Foreign {

@@ -1,7 +1,7 @@
 import { cat, full, noGrad, scope, type Tensor, tensor } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
-import { isKind, type PickledTensor, type PickleValue } from './pickle-values.js';
-import { TorchFile } from './torch-file.js';
+import type { PickleValue } from './pickle.js';
+import { PickledTensor, TorchFile } from './torch-file.js';
 
 /** What kind of targets a shard of the Python project holds, by the name of the tensor. */
 export type PayloadKind = 'labels' | 'teacher_hidden' | 'target_features';
@@ -21,7 +21,7 @@ export interface Payload {
   /** In the scope of the caller. */
   readonly tensors: Record<string, Tensor>;
   readonly prompts: readonly string[];
-  /** Whether the pooled text token lies where the student's does. */
+  /** Whether the pooled text token is at the same position as the student's. */
   readonly textInPlace: boolean;
 }
 
@@ -53,7 +53,7 @@ export function readPayload(path: string, { imageKey, bosId }: PayloadOptions): 
   if (kind === undefined) throw wrong(`it has none of ${TARGETS.join(', ')}`);
   const described = (name: string, dims: number): PickledTensor => {
     const value = shard.get(name);
-    if (value === undefined || !isKind(value, 'tensor')) throw wrong(`it has no tensor "${name}"`);
+    if (!(value instanceof PickledTensor)) throw wrong(`it has no tensor "${name}"`);
     if (value.shape.length !== dims) throw wrong(`"${name}" is [${value.shape}], not of ${dims} dimensions`);
     return value;
   };

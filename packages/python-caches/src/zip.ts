@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { CraftError } from '@craft-ft/torch/errors';
-import { torchFileInvalid } from './errors.js';
 
 const END = 0x06054b50;
 const END_BYTES = 22;
@@ -179,4 +178,12 @@ export function openForReading(path: string): number {
       cause: error,
     });
   }
+}
+
+/** `TORCH_FILE_INVALID`: the file around a pickle is not as torch.save writes it. */
+export function torchFileInvalid(path: string, what: string): CraftError {
+  return new CraftError(
+    'TORCH_FILE_INVALID',
+    `${path}: ${what}; the file is damaged or was not written by torch.save`,
+  );
 }

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { scope } from '@craft-ft/torch';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { thrown } from '../../../../datasets/test/thrown.js';
-import { testFolder } from '../../../../training/test/training.js';
-import { bytes, storedZip, writeTorchFile } from '../../../test/torch-files.js';
+import { thrown } from '../../datasets/test/thrown.js';
+import { testFolder } from '../../training/test/training.js';
+import { bytes, storedZip, writeTorchFile } from '../test/torch-files.js';
 import { readPickle } from './pickle.js';
-import { isKind } from './pickle-values.js';
-import { TorchFile } from './torch-file.js';
+import { PickledTensor, TORCH, TorchFile } from './torch-file.js';
 
 const folder = testFolder();
-const read = (...parts: (string | number | Uint8Array)[]) => readPickle(bytes(0x80, 2, ...parts), 'x.pt');
+const read = (...parts: (string | number | Uint8Array)[]) =>
+  readPickle(bytes(0x80, 2, ...parts), 'x.pt', TORCH);
 const refusal = (...parts: (string | number | Uint8Array)[]) => thrown(() => read(...parts));
 /** `q` memo number. */
 const u32 = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
@@ -32,7 +32,7 @@ test('values: numbers, texts, containers, memo, both spellings of a dict', () =>
   expect(read(text('x'), 'q', 3, '0h', 3, '.')).toBe('x');
   expect(read('K', 1, 'K', 2, 0x86, '.')).toEqual({ kind: 'tuple', items: [1, 2] });
   // Protocol 4.
-  expect(readPickle(bytes(0x80, 4, 0x95, u32(4), u32(0), 0x8c, 1, 'a', 0x94, '.'), 'x.pt')).toBe('a');
+  expect(readPickle(bytes(0x80, 4, 0x95, u32(4), u32(0), 0x8c, 1, 'a', 0x94, '.'), 'x.pt', TORCH)).toBe('a');
   // A key like this one is a key like any other.
   expect((read('}', text('__proto__'), 'K', 1, 's.') as Map<string, number>).get('__proto__')).toBe(1);
 });
@@ -128,7 +128,7 @@ test('tensors are views of storages, of any strides', () => {
     writeTorchFile(path, tensorPickle(...args), { 0: floats(args[0]) });
     using file = TorchFile.open(path);
     const { value } = file;
-    if (!isKind(value, 'tensor')) throw new Error('no tensor');
+    if (!(value instanceof PickledTensor)) throw new Error('no tensor');
     return scope(() => file.tensor(value).tolist());
   };
   expect(load(6, 0, [2, 3], [3, 1])).toEqual([
@@ -152,14 +152,14 @@ test.each([
 ] as const)('a tensor is refused: %s', (_, args) => {
   const [elements, offset, size, stride] = args;
   const pickle = tensorPickle(elements, offset, [...size], [...stride]);
-  expect(thrown(() => readPickle(pickle, 'x.pt')).code).toBe('PICKLE_INVALID');
+  expect(thrown(() => readPickle(pickle, 'x.pt', TORCH)).code).toBe('PICKLE_INVALID');
 });
 
 test('storages of another size, missing or with a wrong checksum are refused', () => {
   const path = join(folder, 'storage.pt');
   const open = (): void => {
     using file = TorchFile.open(path);
-    if (isKind(file.value, 'tensor')) file.tensor(file.value);
+    if (file.value instanceof PickledTensor) file.tensor(file.value);
   };
   const pickle = tensorPickle(6, 0, [6], [1]);
   const wrong: Record<string, Uint8Array>[] = [{ 0: floats(5) }, { 1: floats(6) }];
@@ -212,7 +212,7 @@ test('whatever bytes come, it ends with a value or an error of its own', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (content) => {
       try {
-        readPickle(content, 'x.pt');
+        readPickle(content, 'x.pt', TORCH);
       } catch (error) {
         expect((error as { code?: string }).code).toMatch(/^PICKLE_/);
       }
@@ -228,7 +228,10 @@ test('whatever bytes come, it ends with a value or an error of its own', () => {
       writeFileSync(path, changed);
       try {
         using file = TorchFile.open(path);
-        if (isKind(file.value, 'tensor')) scope(() => void file.tensor(file.value as never));
+        if (file.value instanceof PickledTensor) {
+          const { value } = file;
+          scope(() => void file.tensor(value));
+        }
       } catch (error) {
         expect((error as { code?: string }).code).toMatch(/^(PICKLE|TORCH_FILE)_/);
       }
