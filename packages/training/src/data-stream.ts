@@ -81,7 +81,7 @@ class LookAhead<T> {
   readonly #ahead = new Map<number, Promise<T>>();
   #current: { step: number; prepared: T } | null = null;
 
-  /** @param release called once with everything that was prepared and is of no use any more: its successor is there, or nobody wants it */
+  /** @param release called once with everything that was prepared and is no longer needed: its successor is there, or it was skipped */
   constructor(private readonly release: (prepared: T) => void) {}
 
   has(step: number): boolean {

@@ -6,13 +6,13 @@ import type { TrainingData } from './data-stream.js';
 import { MicroBatches } from './gradient.js';
 import type { MetricsRecord } from './metrics-log.js';
 
-/** What the outside sees of a run while it goes on; all of it optional. */
+/** Callbacks during a run, all optional. */
 export interface TrainObserver {
   /** After every step; `loss` is that of its batch. */
   onStep?(step: number, steps: number, loss: number): void;
   /** For every line of the log. */
   onLog?(record: MetricsRecord): void;
-  /** What the strategy has to say before the first step. */
+  /** For every line that the method prints before the first step. */
   onLine?(line: string): void;
   onCheckpoint?(folder: string, step: number): void;
 }
@@ -28,7 +28,7 @@ export interface TrainingRun extends RunState {
   close(): Promise<void>;
 }
 
-/** What a policy can do, measured during training. */
+/** An evaluation of the policy during training. */
 export interface TrainEvaluation {
   /** Steps between two evaluations; there is one after the last step, too. 0: none at all. */
   freq: number;

@@ -25,7 +25,7 @@ export interface StepReport {
    * these. Default: every step counts alike.
    */
   task?: LossMean;
-  /** Numbers of a moment, shown as they were last (`lambda`, `grad_cos`); absent in steps that have none. */
+  /** Momentary values, of which the log shows the latest (`lambda`, `grad_cos`); absent in steps that have none. */
   latest?: Record<string, number>;
 }
 
@@ -41,7 +41,7 @@ export interface UpdateStrategy {
   /**
    * Called once before step `step`, the first of this process; a good place to measure what later steps compare with.
    *
-   * @returns lines for people, warnings included
+   * @returns lines to print, warnings included
    */
   begin(step: number): Promise<string[]>;
   /** Waits for what `update(step, …)` needs besides the task batch (batches of its own). */
@@ -67,7 +67,7 @@ export interface UpdateStrategy {
     read: (name: string) => string | null,
     readTensors: (name: string) => Map<string, Tensor> | null,
   ): void;
-  /** Lines for the end of a run; none by default. */
+  /** Lines to print at the end of a run. */
   summary(): Promise<string[]>;
 }
 
@@ -87,7 +87,7 @@ export interface StrategyContext {
  */
 export interface TrainingMethod<C = unknown> {
   readonly name: string;
-  /** For people: `CRaFT`. */
+  /** How it is called in messages: `CRaFT`. */
   readonly title: string;
   /** What it does, in half a sentence, for help. */
   readonly about: string;

@@ -5,7 +5,7 @@ import { atomicWriteFile, CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import type { StepReport } from './method.js';
 
-/** Seconds of a step, by what they were spent on. */
+/** Where the seconds of a step went. */
 export interface StepTimes {
   /** Assembling the batch. */
   data: number;
@@ -27,7 +27,7 @@ export interface MetricsRecord {
   [metric: string]: number;
 }
 
-/** How success rates in per cent are called, before the name of the task. */
+/** Prefix of success rates in per cent; the name of the task follows. */
 export const SUCCESS = 'pc_success/';
 
 /** Short names in the printed line, LeRobot's where it has one. */

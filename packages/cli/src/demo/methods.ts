@@ -88,7 +88,8 @@ export function fineTuning(settings: DemoSettings, places: Places): Method[] {
       title:
         'Fine-tuning on blue with replay: the loss on a few frames of red, the anchors, is added with weight 1.',
       steps,
-      // Replay is CRaFT with the constraint taken away: a multiplier that stays at 1, and no surgery.
+      // CRaFT without its constraint: a multiplier that stays at 1, and no surgery. --method=replay takes the same steps, but rounds
+      // differently, and would not give the documented numbers.
       flags: [...same, ...anchors, '--craft.surgery=none', '--craft.initial_lambda=1', '--craft.lambda_lr=0'],
     },
     {
