@@ -4,8 +4,91 @@
 // Curves of the method are computed by the code that set-up has built, so that a figure shows what the program does.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { html, raw } from '../packages/cli/dist/report/html.js';
+import { DARK, LIGHT } from '../packages/cli/dist/report/page.js';
+import { Plot, pixels } from '../packages/cli/dist/report/plot.js';
 import { epsilonSchedule, pidLambda, updateLambda } from '../packages/craft/dist/index.js';
-import { figure, Panel } from './lib/figure.mjs';
+
+/** Strokes c0… and fills f0…; the fifth colour is that of the axes. */
+const colors = ({ series, soft }) =>
+  [...series.slice(0, 4), soft]
+    .map((color, i) => `.c${i} { stroke: ${color}; } .f${i} { fill: ${color}; }`)
+    .join(' ');
+
+const STYLE = `
+  text { font: 15px system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; fill: ${LIGHT.ink}; }
+  .m, .label { font-style: italic; font-family: Georgia, "Times New Roman", serif; font-size: 18px; }
+  .soft { fill: ${LIGHT.soft}; font-size: 13px; }
+  .axis { stroke: ${LIGHT.soft}; stroke-width: 1.2; fill: none; }
+  .grid { stroke: ${LIGHT.soft}; stroke-opacity: .18; fill: none; }
+  .area { fill: ${LIGHT.good}; fill-opacity: .13; stroke: none; }
+  .bad { fill: ${LIGHT.bad}; fill-opacity: .09; stroke: none; }
+  ${colors(LIGHT)}
+  .line { fill: none; stroke-width: 2.4; stroke-linejoin: round; stroke-linecap: round; }
+  .thin { fill: none; stroke-width: 1.2; stroke-opacity: .75; }
+  .dash { stroke-dasharray: 6 5; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: ${DARK.ink}; } .soft { fill: ${DARK.soft}; } .axis, .grid { stroke: ${DARK.soft}; }
+    ${colors(DARK)}
+    .area { fill: ${DARK.good}; fill-opacity: .14; } .bad { fill: ${DARK.bad}; fill-opacity: .12; }
+  }
+`;
+
+/** A plot with what figures have beyond charts: arrows, functions, text at points. */
+class Panel extends Plot {
+  constructor(box, range) {
+    super(box, range);
+    this.range = range;
+  }
+
+  curve(f, classes, [from, to] = this.range.x, count = 240) {
+    const points = Array.from({ length: count + 1 }, (_, i) => {
+      const x = from + ((to - from) * i) / count;
+      return [x, f(x)];
+    });
+    return this.line(points, `line ${classes}`);
+  }
+
+  /** An arrow with a filled head; `color` is its number. */
+  arrow([x0, y0], [x1, y1], color, extra = '') {
+    const [ax, ay, bx, by] = [this.px(x0), this.py(y0), this.px(x1), this.py(y1)];
+    const angle = Math.atan2(by - ay, bx - ax);
+    const at = (back, side) =>
+      `${pixels(bx - back * Math.cos(angle) - side * Math.sin(angle))} ${pixels(by - back * Math.sin(angle) + side * Math.cos(angle))}`;
+    this.add(html`<path d="M${ax} ${ay}L${at(9, 0)}" class="line c${color} ${extra}"/>`);
+    return this.add(html`<path d="M${at(0, 0)}L${at(12, 5)}L${at(12, -5)}Z" class="f${color}"/>`);
+  }
+
+  dot(point, color, radius = 4.5) {
+    return super.dot(point, `f${color}`, radius);
+  }
+
+  /** Text at a point; `dx`, `dy` in pixels. */
+  text([x, y], words, { dx = 0, dy = 0, ...options } = {}) {
+    return this.write([this.px(x) + dx, this.py(y) + dy], words, options);
+  }
+
+  axes(labels) {
+    const { left, top, height } = this.box;
+    super.axes(labels);
+    return this.add(html`<line x1="${left}" x2="${left}" y1="${top}" y2="${top + height}" class="axis"/>`);
+  }
+
+  /** A title above the panel. */
+  title(words) {
+    const { left, top, width } = this.box;
+    return this.write([left + width / 2, top - 12], words, { anchor: 'middle' });
+  }
+}
+
+/** The file: panels side by side. */
+function figure(width, height, title, panels) {
+  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
+<title>${title}</title>
+<style>${raw(STYLE)}</style>
+${panels.map((panel) => panel.marks())}</svg>
+`.markup;
+}
 
 // Two losses whose minima lie apart: the whole story in two dimensions. Task: minimum (3, 1.4); retention: minimum (0, 0).
 const TASK = { center: [3, 1.4], scale: [0.5, 1.3] };

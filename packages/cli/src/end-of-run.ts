@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { UpdateStrategy } from '@craft-ft/training';
-import { REPORT_FILE, summarize, summaryLines, writeReport } from './report/index.js';
+import { REPORT_FILE, summarize, summaryLines, writeReport } from './report.js';
 import { type CraftTrainConfig, ownFields } from './train-config.js';
 
 /**

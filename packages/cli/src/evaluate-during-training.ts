@@ -1,6 +1,6 @@
 import { SUCCESS, type TrainEvaluation, type TrainingRun } from '@craft-ft/training';
-import { commaList } from './comma-list.js';
 import type { EvaluationConfig } from './evaluation-config.js';
+import { commaList } from './flags.js';
 
 /**
  * Tries the policy of a run at the tasks of `env`, always from the same starts.

@@ -3,7 +3,7 @@ import type { Problem } from '@craft-ft/policies/config';
 import type { NotYet } from '@craft-ft/training/config';
 import { TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
-import { unknownWords } from './comma-list.js';
+import { unknownWords } from './flags.js';
 
 /**
  * Fields of evaluation, beside `train_config.json` in a checkpoint: they belong to an environment that LeRobot does not know, and it is to

@@ -2,8 +2,7 @@ import { getPath, type PlainObject } from '@craft-ft/datasets';
 import type { FieldSpec, JsonSchema } from '@craft-ft/policies';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { coerceText, looseValue } from './coerce.js';
-import { applyFlags, splitFlags } from './flags.js';
+import { applyFlags, coerceText, looseValue, splitFlags } from './flags.js';
 import { trainFlags } from './train-config.js';
 
 const table = trainFlags();

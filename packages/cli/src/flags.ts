@@ -1,7 +1,14 @@
-import { getPath, type PlainObject, setPath } from '@craft-ft/datasets/json';
-import { type FieldSpec, type Problem, unknownField } from '@craft-ft/policies/config';
+import { getPath, isPlainObject, type PlainObject, setPath } from '@craft-ft/datasets/json';
+import {
+  branches,
+  type FieldSpec,
+  type JsonSchema,
+  nearest,
+  type Problem,
+  unknownField,
+} from '@craft-ft/policies/config';
 import { findNotYet, type NotYet } from '@craft-ft/training/config';
-import { coerceText, looseValue, readBoolean } from './coerce.js';
+import { parse } from 'yaml';
 import { UsageError } from './command.js';
 
 /** One flag of a command line. `text` is null for a bare `--name`. */
@@ -110,4 +117,101 @@ function findField(name: string, tree: PlainObject, fields: FieldSpec[]): FieldS
 function unknownFlag(name: string, text: string | null, { fields, special }: FlagTable): Problem {
   const known = [...fields, ...special.map(({ name: path }) => ({ path }) as FieldSpec)];
   return unknownField(name, text ?? undefined, known, '--');
+}
+
+/**
+ * Reads the text of a flag as a value of the type that the field's schema asks for.
+ *
+ * Understands what LeRobot's users write: `true/True/false/False`, `null/None`, `1e-5`, `100_000`, lists and dicts as JSON,
+ * YAML (`[a, b]`, `{a: b}`) or Python literals with simple quotes. Ranges are not checked here.
+ *
+ * @returns undefined when the text is of another type.
+ */
+export function coerceText(text: string, schema: JsonSchema): unknown {
+  const members = branches(schema);
+  const nullable = members.some((member) => member.type === 'null');
+  if (nullable && /^(null|none|~)$/i.test(text.trim())) return null;
+  for (const member of members) {
+    const value = coerceOne(text, member);
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+function coerceOne(text: string, schema: JsonSchema): unknown {
+  switch (schema.type) {
+    case 'boolean':
+      return readBoolean(text);
+    case 'integer':
+    case 'number': {
+      const value = readNumber(text);
+      return schema.type === 'integer' && !Number.isInteger(value) ? undefined : value;
+    }
+    case 'string':
+      return schema.enum === undefined || schema.enum.includes(text) ? text : undefined;
+    case 'array': {
+      const value = readYaml(text);
+      return Array.isArray(value) ? value : undefined;
+    }
+    case 'object': {
+      const value = readYaml(text);
+      return isPlainObject(value) ? value : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The value of a flag whose type is not known: boolean, null, number, list or dict if it looks like one, else text. */
+export function looseValue(text: string): unknown {
+  if (/^(null|none|~)$/i.test(text.trim())) return null;
+  const structured = /^\s*[[{]/.test(text) ? readYaml(text) : undefined;
+  return readBoolean(text) ?? readNumber(text) ?? structured ?? text;
+}
+
+/** `true` or `false` in any capitalisation, or undefined. */
+export function readBoolean(text: string): boolean | undefined {
+  const word = text.trim().toLowerCase();
+  return word === 'true' ? true : word === 'false' ? false : undefined;
+}
+
+function readNumber(text: string): number | undefined {
+  const plain = text.trim().replace(/(?<=\d)_(?=\d)/g, '');
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : undefined;
+}
+
+function readYaml(text: string): unknown {
+  try {
+    return parse(text, { logLevel: 'error' });
+  } catch {
+    return undefined;
+  }
+}
+
+/** The words of `a,b` or `[a, b]`, as LeRobot's users write lists. */
+export function commaList(text: string): string[] {
+  return text
+    .replace(/^\s*\[|\]\s*$/g, '')
+    .split(',')
+    .map((word) => word.trim().replace(/^(['"])(.*)\1$/, '$2'))
+    .filter((word) => word !== '');
+}
+
+/** A problem for every word that is not known, naming the nearest one, or stands twice, and for a list without words. */
+export function unknownWords(field: string, text: string, known: readonly string[]): Problem[] {
+  const words = commaList(text);
+  if (words.length === 0) {
+    return [{ field, found: text, message: `expected some of ${known.join(', ')}` }];
+  }
+  const twice = new Set(words.filter((word, i) => words.indexOf(word) < i && known.includes(word)));
+  return [
+    ...words
+      .filter((word) => !known.includes(word))
+      .map((word) => {
+        const near = nearest(word, known);
+        const message = near === null ? `expected some of ${known.join(', ')}` : `did you mean ${near}?`;
+        return { field, found: word, message };
+      }),
+    ...[...twice].map((word) => ({ field, found: text, message: `expected ${word} once` })),
+  ];
 }

@@ -6,10 +6,9 @@ import { ConfigError, withOwnFiles } from '@craft-ft/policies/config';
 import { CraftError, recoverFolders } from '@craft-ft/torch';
 import { resolveTrainConfig, type TrainingMethod } from '@craft-ft/training/config';
 import { parse } from 'yaml';
-import { readBoolean } from './coerce.js';
 import { UsageError } from './command.js';
 import { EVALUATION_CONFIG_FILE, renameEvaluationFields } from './evaluation-config.js';
-import { applyFlags, type Flag, splitFlags } from './flags.js';
+import { applyFlags, type Flag, readBoolean, splitFlags } from './flags.js';
 import {
   type CraftTrainConfig,
   chooseMethod,

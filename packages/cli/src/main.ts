@@ -51,11 +51,11 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
   },
   quickstart: {
     about: 'forgetting and what helps against it, shown in a simulated world in some minutes',
-    load: async () => (await import('./commands/demo.js')).quickstartCommand,
+    load: async () => (await import('./demo/command.js')).quickstartCommand,
   },
   demo: {
     about: 'the same with policies that see pictures: ACT with cameras, or a small π0-FAST (up to an hour)',
-    load: async () => (await import('./commands/demo.js')).demoCommand,
+    load: async () => (await import('./demo/command.js')).demoCommand,
   },
   info: {
     about: 'versions, libtorch and hardware',

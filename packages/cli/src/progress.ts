@@ -1,26 +1,41 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Output } from './command.js';
 
-/**
- * Progress of a run: on a terminal a bar with the estimated time left, under the log lines; elsewhere (a file, CI) only the
- * lines themselves.
- */
-export class TrainProgress {
-  readonly #bar: SingleBar | null;
+/** How far the work is. */
+export interface Done {
+  done: number;
+  total: number;
+  /** What is counted: steps, episodes, … */
+  unit: string;
+  /** What else is known, in a few words; may be empty. */
+  note: string;
+}
 
+/**
+ * Progress of long work, in one stage or several: a bar with the estimated time left on a terminal, below the lines printed meanwhile;
+ * elsewhere (a file, CI) a line at each tenth of a stage, or nothing.
+ */
+export class Progress {
+  #bar: SingleBar | null = null;
+  #unit = '';
+  #total = 0;
+  #tenths = 0;
+
+  /** @param line the text for a tenth where there is no terminal; default: none is written. */
   constructor(
     private readonly output: Output,
-    start: number,
-    total: number,
-  ) {
-    if (process.stdout.isTTY !== true) {
-      this.#bar = null;
-      return;
-    }
+    private readonly line: ((done: Done) => string) | null = null,
+  ) {}
+
+  /** Begins a stage; the one before is over. */
+  begin(unit: string, total: number, { start = 0, note = '' }: { start?: number; note?: string } = {}): void {
+    this.stop();
+    [this.#unit, this.#total, this.#tenths] = [unit, total, 0];
+    // The stream that cli-progress draws on.
+    if (process.stderr.isTTY !== true) return;
     this.#bar = new SingleBar(
       {
-        format:
-          '{bar} {percentage}% | {value}/{total} steps | loss {loss} | {duration_formatted}, {eta_formatted} left',
+        format: `{bar} {percentage}% | {value}/{total} ${unit} | {note}{duration_formatted}, {eta_formatted} left`,
         etaBuffer: 200,
         fps: 5,
         clearOnComplete: true,
@@ -28,20 +43,52 @@ export class TrainProgress {
       },
       Presets.shades_classic,
     );
-    this.#bar.start(total, start, { loss: '…' });
+    this.#bar.start(total, start, payload(note));
   }
 
-  step(step: number, loss: number): void {
-    this.#bar?.update(step, { loss: loss.toFixed(4) });
+  update(done: number, note = ''): void {
+    this.#bar?.update(done, payload(note));
+    const tenths = Math.floor((10 * done) / this.#total);
+    if (this.#bar !== null || this.line === null || tenths <= this.#tenths) return;
+    this.#tenths = tenths;
+    this.output.err(`${this.line({ done, total: this.#total, unit: this.#unit, note })}\n`);
+  }
+
+  /** {@link update}, beginning a stage where `unit` is another one than before. */
+  stage(unit: string, done: number, total: number): void {
+    if (unit !== this.#unit) this.begin(unit, total);
+    this.update(done);
   }
 
   /** A line above the bar. */
-  print(line: string): void {
-    if (this.#bar !== null) process.stdout.write('\r\x1b[2K');
-    this.output.out(`${line}\n`);
+  print(line: string, stream: 'out' | 'err' = 'out'): void {
+    if (this.#bar !== null) process.stderr.write('\r\x1b[2K');
+    this.output[stream](`${line}\n`);
+  }
+
+  warn(line: string): void {
+    this.print(`craft: warning: ${line}`, 'err');
   }
 
   stop(): void {
     this.#bar?.stop();
+    this.#bar = null;
   }
+}
+
+const payload = (note: string) => ({ note: note === '' ? '' : `${note} | ` });
+
+/** Progress over episodes. */
+export function episodeProgress(output: Output, total: number): Progress {
+  const progress = new Progress(
+    output,
+    ({ done, total: all, unit, note }) => `${done}/${all} ${unit} | ${note}`,
+  );
+  progress.begin('episodes', total);
+  return progress;
+}
+
+/** Progress of work in several stages, each named by what it counts. */
+export function stageProgress(output: Output): Progress {
+  return new Progress(output, ({ done, total, unit }) => `${unit}: ${done} of ${total}`);
 }

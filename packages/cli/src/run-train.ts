@@ -7,7 +7,7 @@ import { evaluateDuringTraining } from './evaluate-during-training.js';
 import { EVALUATION_CONFIG_FILE } from './evaluation-config.js';
 import { INTERRUPTED, listenForInterrupt } from './interrupt.js';
 import type { TrainRequest } from './load-config.js';
-import { TrainProgress } from './progress.js';
+import { Progress } from './progress.js';
 import {
   type CraftTrainConfig,
   configOf,
@@ -68,7 +68,8 @@ async function trainPrepared(run: TrainingRun, config: CraftTrainConfig, output:
   }
   output.out(`${run.strategy.name}, steps ${run.startStep + 1} to ${steps}, into ${folder}\n`);
   const evaluation = await evaluateDuringTraining(run, config, { seed, renameMap });
-  const progress = new TrainProgress(output, run.startStep, steps);
+  const progress = new Progress(output);
+  progress.begin('steps', steps, { start: run.startStep, note: 'loss …' });
   const interrupt = listenForInterrupt(() =>
     progress.print('stopping after this step; Ctrl-C again to stop at once'),
   );
@@ -76,7 +77,7 @@ async function trainPrepared(run: TrainingRun, config: CraftTrainConfig, output:
     const result = await train(
       run,
       {
-        onStep: (step, _, loss) => progress.step(step, loss),
+        onStep: (step, _, loss) => progress.update(step, `loss ${loss.toFixed(4)}`),
         onLog: (record) => progress.print(formatRecord(record)),
         onLine: (line) => progress.print(line),
         onCheckpoint: (checkpoint) => progress.print(`saved ${checkpoint}`),

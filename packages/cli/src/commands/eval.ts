@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import type { Evaluation, EvaluationSummary } from '@craft-ft/world';
 import { ENVIRONMENT_TYPES, TABLETOP_TASKS } from '@craft-ft/world/names';
 import { z } from 'zod';
-import { commaList, unknownWords } from '../comma-list.js';
 import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
-import { EpisodeProgress } from '../episode-progress.js';
+import { commaList, unknownWords } from '../flags.js';
 import { INTERRUPTED, listenForInterrupt } from '../interrupt.js';
-import { loadActor } from '../load-actor.js';
+import { loadActor } from '../policy-path.js';
+import { episodeProgress } from '../progress.js';
 
 const schema = z.strictObject({
   policy: z.strictObject({
@@ -98,7 +98,7 @@ async function evaluate(config: EvalConfig, output: Output): Promise<Evaluation>
   const { n_episodes: nEpisodes, batch_size: size, num_workers: workers } = config.eval;
   const { n_videos: filmed, video_size: videoSize } = config.eval;
   const tasks = commaList(config.env.task);
-  const progress = new EpisodeProgress(output, tasks.length * nEpisodes);
+  const progress = episodeProgress(output, tasks.length * nEpisodes);
   const interrupt = listenForInterrupt();
   try {
     return await evaluatePolicy({

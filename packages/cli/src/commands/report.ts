@@ -18,7 +18,7 @@ export async function reportCommand(argv: readonly string[], output: Output): Pr
     return 0;
   }
   const { folders, file } = parse(argv);
-  const { defaultOutput, summarize, summaryLines, writeReport } = await import('../report/index.js');
+  const { defaultOutput, summarize, summaryLines, writeReport } = await import('../report.js');
   const path = file ?? defaultOutput(folders);
   const runs = writeReport(folders, path);
   for (const run of runs) {

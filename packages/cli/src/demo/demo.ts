@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { atomicWriteFile, makeFolder } from '@craft-ft/torch';
 import type { Output } from '../command.js';
-import { formatDuration } from '../report/index.js';
+import { formatDuration } from '../report.js';
 import { pooled, type SeedResult, tableLines, verdictLines } from './outcomes.js';
 import { pageIn, seedFolder, writeSeedsPage } from './page.js';
 import { beginStory } from './progress.js';

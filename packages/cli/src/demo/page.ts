@@ -17,7 +17,7 @@ import {
   successTable,
   type Video,
   videoGallery,
-} from '../report/index.js';
+} from '../report.js';
 import { type PolicyResult, pooled, type SeedResult, verdictLines } from './outcomes.js';
 
 const ABOUT =

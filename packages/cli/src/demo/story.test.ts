@@ -13,10 +13,10 @@ const commands = vi.hoisted(() => ({
   train: async () => 0,
   eval: (async () => 0) as Command,
 }));
-vi.mock('../commands/world/record.js', () => ({
+vi.mock('../commands/world.js', () => ({
   recordCommand: (...args: Parameters<Command>) => commands.record(...args),
 }));
-vi.mock('../commands/tokenizer/train.js', () => ({
+vi.mock('../commands/tokenizer.js', () => ({
   tokenizerTrain: { run: (...args: Parameters<Command>) => commands.tokenizer(...args) },
 }));
 vi.mock('../run-train.js', () => ({ runTrain: () => commands.train() }));

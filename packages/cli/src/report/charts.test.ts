@@ -1,10 +1,16 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { downsample } from './downsample.js';
-import { formatCount, formatDuration, formatNumber, formatPercent } from './format.js';
-import { escapeHtml, html, jsonScript } from './html.js';
-import { lineChart } from './line-chart.js';
-import { linearScale, logScale, position } from './ticks.js';
+import {
+  escapeHtml,
+  formatCount,
+  formatDuration,
+  formatNumber,
+  formatPercent,
+  html,
+  jsonScript,
+} from './html.js';
+import { downsample, lineChart } from './line-chart.js';
+import { linearScale, logScale, position } from './plot.js';
 
 const finite = fc.double({ min: -1e6, max: 1e6, noNaN: true });
 

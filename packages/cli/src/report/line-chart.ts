@@ -1,7 +1,5 @@
-import { downsample, type Point, type Sample } from './downsample.js';
-import { formatCount, formatNumber, formatPercent } from './format.js';
-import { type Html, html, jsonScript, raw } from './html.js';
-import { linearScale, logScale, position, type Scale } from './ticks.js';
+import { formatCount, formatNumber, formatPercent, type Html, html, jsonScript, raw } from './html.js';
+import { type Coordinates, linearScale, logScale, Plot, position, type Scale } from './plot.js';
 
 /** One curve of a chart. */
 export interface Series {
@@ -43,7 +41,7 @@ const WIDTH = 640;
 const HEIGHT = 300;
 /** Up to this many points are marked. */
 const FEW = 24;
-const BOX = { left: 64, right: 16, top: 12, bottom: 38 };
+const BOX = { left: 64, top: 12, width: 560, height: 250 };
 
 /**
  * A line chart as one figure: SVG drawn here, so that it shows without scripts, and the numbers beside it for the readout under the
@@ -59,29 +57,28 @@ export function lineChart(spec: ChartSpec): Html | null {
   const x = linearScale(first, last, 6, true);
   const y = valueScale(spec, points);
   const levels = (spec.levels ?? []).filter(({ value }) => value >= y.min && value <= y.max);
-  const plot = { x, y, format: spec.unit === 'percent' ? formatPercent : formatNumber };
+  const format = spec.unit === 'percent' ? formatPercent : formatNumber;
+  const plot = new Plot(BOX, { x: (value) => position(value, x), y: (value) => position(value, y) });
+  plot.axes({
+    x: x.ticks.map((tick) => [tick, formatCount(tick)]),
+    y: y.ticks.map((tick) => [tick, format(tick)]),
+    xLabel: spec.xLabel ?? 'step',
+  });
+  for (const { value } of levels) plot.level(value, 'level');
+  for (const curve of curves) drawBand(plot, curve);
+  for (const curve of curves) drawLine(plot, curve);
   return html`<figure class="chart">
 <figcaption><h3>${spec.title}</h3>${spec.about !== undefined && html`<p>${spec.about}</p>`}</figcaption>
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${spec.title}">
-${axes(plot, spec.xLabel ?? 'step')}
-${levels.map((level) => levelLine(level, plot))}
-${curves.map((curve) => band(curve.points, curve.color, plot))}
-${curves.map((curve) => line(curve, plot))}
-<g class="hover"></g>
+${plot.marks()}<g class="hover"></g>
 </svg>
-${(spec.series.length > 1 || levels.length > 0) && legend(curves, levels, plot.format)}
-${jsonScript(payload(curves, plot, spec))}
+${(spec.series.length > 1 || levels.length > 0) && legend(curves, levels, format)}
+${jsonScript(payload(curves, plot, format, spec))}
 </figure>`;
 }
 
 interface Curve extends Series {
   points: Point[];
-}
-
-interface Plot {
-  x: Scale;
-  y: Scale;
-  format: (value: number) => string;
 }
 
 const least = (values: readonly number[]) => values.reduce((a, b) => Math.min(a, b));
@@ -101,47 +98,19 @@ function valueScale({ yScale = 'auto', yRange, levels = [] }: ChartSpec, points:
   return linearScale(least([floor, ...near]), most([high, ...near]), 5);
 }
 
-const px = (value: number, x: Scale) => BOX.left + position(value, x) * (WIDTH - BOX.left - BOX.right);
-const py = (value: number, y: Scale) =>
-  HEIGHT - BOX.bottom - position(value, y) * (HEIGHT - BOX.top - BOX.bottom);
-const at = (value: number) => value.toFixed(1);
-
-function axes({ x, y, format }: Plot, xLabel: string): Html {
-  const [left, right, bottom] = [BOX.left, WIDTH - BOX.right, HEIGHT - BOX.bottom];
-  return html`<g class="axes">
-${y.ticks.map((tick) => {
-  const height = at(py(tick, y));
-  return html`<line x1="${left}" x2="${right}" y1="${height}" y2="${height}" class="${tick === 0 ? 'zero' : 'grid'}"/>
-<text x="${left - 8}" y="${height}" dy="0.35em" text-anchor="end">${format(tick)}</text>`;
-})}
-${x.ticks.map(
-  (tick) =>
-    html`<text x="${at(px(tick, x))}" y="${bottom + 16}" text-anchor="middle">${formatCount(tick)}</text>`,
-)}
-<text x="${(left + right) / 2}" y="${HEIGHT - 4}" text-anchor="middle" class="label">${xLabel}</text>
-<line x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}" class="base"/>
-</g>`;
+function drawBand(plot: Plot, { points, color }: Curve): void {
+  if (points.length < 2 || points.every(({ low, high }) => low === high)) return;
+  const upper = points.map(({ x, high }): Coordinates => [x, high]);
+  const lower = points.map(({ x, low }): Coordinates => [x, low]).reverse();
+  plot.area([...upper, ...lower], `band s${color % 8}`);
 }
 
-function levelLine({ value }: Level, { y }: Plot): Html {
-  const height = at(py(value, y));
-  return html`<line x1="${BOX.left}" x2="${WIDTH - BOX.right}" y1="${height}" y2="${height}" class="level"/>`;
-}
-
-function line({ points, color, dashed }: Curve, { x, y }: Plot): Html {
-  const spots = points.map((p) => [at(px(p.x, x)), at(py(p.y, y))] as const);
-  const path = spots.map(([left, top], i) => `${i === 0 ? 'M' : 'L'}${left} ${top}`).join('');
+function drawLine(plot: Plot, { points, color, dashed }: Curve): void {
+  const spots = points.map(({ x, y }): Coordinates => [x, y]);
+  plot.line(spots, `line s${color % 8}${dashed === true ? ' dashed' : ''}`);
   // Few points: the line between them is not data, so they are shown themselves.
-  const dots = points.length > FEW || dashed === true ? [] : spots;
-  return html`<path d="${path}" class="line s${color % 8}${dashed === true && ' dashed'}"/>
-${dots.map(([left, top]) => html`<circle cx="${left}" cy="${top}" r="3.5" class="dot s${color % 8}"/>`)}`;
-}
-
-function band(points: readonly Point[], color: number, { x, y }: Plot): Html | null {
-  if (points.length < 2 || points.every(({ low, high }) => low === high)) return null;
-  const upper = points.map((p) => `${at(px(p.x, x))} ${at(py(p.high, y))}`);
-  const lower = points.map((p) => `${at(px(p.x, x))} ${at(py(p.low, y))}`).reverse();
-  return html`<path d="M${[...upper, ...lower].join('L')}Z" class="band s${color % 8}"/>`;
+  if (points.length > FEW || dashed === true) return;
+  for (const spot of spots) plot.dot(spot, `dot s${color % 8}`, 3.5);
 }
 
 function legend(curves: readonly Curve[], levels: readonly Level[], format: (v: number) => string): Html {
@@ -152,17 +121,23 @@ ${levels.map(({ label, value }) => html`<li><i class="key level"></i>${label} ${
 }
 
 /** What the page's script needs to find the points under the pointer. */
-function payload(curves: readonly Curve[], { x, y, format }: Plot, { xLabel = 'step' }: ChartSpec): unknown {
+function payload(
+  curves: readonly Curve[],
+  plot: Plot,
+  format: (value: number) => string,
+  { xLabel = 'step' }: ChartSpec,
+): unknown {
+  const { left, top, width, height } = BOX;
   return {
-    box: [BOX.left, WIDTH - BOX.right, BOX.top, HEIGHT - BOX.bottom],
+    box: [left, left + width, top, top + height],
     xLabel,
     series: curves.map(({ label, color, points }) => ({
       label,
       color: color % 8,
       // Pixels, and the texts to show: the script needs to know nothing of scales.
       points: points.map((p) => [
-        Number(at(px(p.x, x))),
-        Number(at(py(p.y, y))),
+        plot.px(p.x),
+        plot.py(p.y),
         formatCount(Math.round(p.x)),
         p.low === p.high ? format(p.y) : `${format(p.y)} (${format(p.low)} – ${format(p.high)})`,
       ]),
@@ -173,4 +148,40 @@ function payload(curves: readonly Curve[], { x, y, format }: Plot, { xLabel = 's
 /** Charts side by side where there is room; nothing where there are none. */
 export function chartGrid(charts: readonly (Html | null)[]): Html {
   return html`<div class="charts">${charts.filter((chart) => chart !== null).map((chart) => [chart, raw('\n')])}</div>`;
+}
+
+/** One point of a curve; `low` and `high` are the extremes of the values it stands for. */
+export interface Point {
+  x: number;
+  y: number;
+  low: number;
+  high: number;
+}
+
+/** A value at a step. */
+export type Sample = readonly [x: number, y: number];
+
+/**
+ * At most `limit` points: neighbours are put together into their mean, and what they spanned is kept, so that a peak in a long run
+ * still shows. Values that are not finite are left out.
+ */
+export function downsample(samples: readonly Sample[], limit: number): Point[] {
+  const finite = samples.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  const buckets = Math.min(limit, finite.length);
+  return Array.from({ length: buckets }, (_, bucket) => {
+    const from = Math.floor((bucket * finite.length) / buckets);
+    const to = Math.floor(((bucket + 1) * finite.length) / buckets);
+    return merge(finite.slice(from, to));
+  });
+}
+
+function merge(samples: readonly Sample[]): Point {
+  let [x, y, low, high] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const [at, value] of samples) {
+    x += at / samples.length;
+    y += value / samples.length;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return { x, y: Math.min(high, Math.max(low, y)), low, high };
 }

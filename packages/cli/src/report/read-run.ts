@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { METHODS } from '@craft-ft/craft/methods';
 import { CraftError } from '@craft-ft/torch/errors';
 import { methodFile } from '../train-config.js';
-import { flattenConfig } from './config-table.js';
+import { flattenConfig } from './blocks.js';
 
 /** Numbers by name: a line of the log, or a retention step. */
 export type Numbers = Readonly<Record<string, number>>;

@@ -14,9 +14,8 @@ import { craft } from '../../test/craft.js';
 import { successTable, videoGallery } from './blocks.js';
 import { renderPage } from './page.js';
 import { readRun } from './read-run.js';
-import { runReport } from './run-report.js';
+import { distinctNames, runReport } from './run-report.js';
 import { summarize, summaryLines } from './summary.js';
-import { distinctNames } from './write.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'craft-report-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,6 +1,6 @@
 import { SUCCESS } from '@craft-ft/training';
-import type { Sample } from './downsample.js';
 import type { Html } from './html.js';
+import type { Sample } from './line-chart.js';
 import { type ChartSpec, type Level, lineChart, type Series } from './line-chart.js';
 import type { Numbers, RunData } from './read-run.js';
 

@@ -1,10 +1,10 @@
-import { type Tile, table, tiles } from './blocks.js';
-import { configTables } from './config-table.js';
-import { formatDuration, formatNumber, formatPercent } from './format.js';
-import { type Html, html } from './html.js';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { atomicWriteFile } from '@craft-ft/torch';
+import { configTables, type Tile, table, tiles } from './blocks.js';
+import { formatDuration, formatNumber, formatPercent, type Html, html } from './html.js';
 import { chartGrid } from './line-chart.js';
 import { renderPage, type Section } from './page.js';
-import type { RunData } from './read-run.js';
+import { type RunData, type RunSource, readRun } from './read-run.js';
 import { runCharts } from './run-charts.js';
 import { constraintState, type RunSummary, summarize } from './summary.js';
 
@@ -155,4 +155,45 @@ function comparison(runs: readonly RunData[]): Html {
     'per step',
   ];
   return html`${table(columns, rows)}<p>Losses and ε are means over the last tenth of a run (at least one line of the log), λ is its last value.</p>`;
+}
+
+/** Name of the page in the folder of a run. */
+export const REPORT_FILE = 'report.html';
+
+/**
+ * Reads runs and writes the page that shows or compares them.
+ *
+ * @param folders `output_dir`s of runs
+ * @returns the runs, as read
+ * @throws CraftError REPORT_NO_RUN, REPORT_INVALID, DISK_FULL, WRITE_FAILED
+ */
+export function writeReport(
+  folders: readonly string[],
+  output: string,
+  { lines, ...source }: RunSource & { lines?: readonly string[] } = {},
+): RunData[] {
+  const names = distinctNames(folders);
+  const runs = folders.map((folder, i) => ({ ...readRun(folder, source), name: names[i]! }));
+  atomicWriteFile(output, runReport(runs, { lines }));
+  return runs;
+}
+
+/** The last part of each path; with its parents where two runs are called alike. */
+export function distinctNames(folders: readonly string[]): string[] {
+  const paths = folders.map((folder) => resolve(folder));
+  const short = paths.map((path) => basename(path));
+  if (new Set(short).size === short.length) return short;
+  const common = paths.map(dirname).reduce((a, b) => {
+    let shared = a;
+    while (relative(shared, b).startsWith('..')) shared = dirname(shared);
+    return shared;
+  });
+  return paths.map((path) => relative(common, path) || basename(path));
+}
+
+/** Where the page of these runs goes unless the user says so: into the run, or beside the first of several. */
+export function defaultOutput(folders: readonly string[]): string {
+  const [first] = folders;
+  if (first === undefined || folders.length > 1) return 'report.html';
+  return join(first, REPORT_FILE);
 }

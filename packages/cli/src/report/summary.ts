@@ -1,4 +1,4 @@
-import { formatDuration, formatNumber, formatPercent } from './format.js';
+import { formatDuration, formatNumber, formatPercent } from './html.js';
 import type { Numbers, RunData } from './read-run.js';
 
 /** The numbers that a run comes down to. Null where there is nothing to say. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
-import { craft } from '../../../test/craft.js';
+import { craft } from '../../test/craft.js';
 
 const view = (...flags: string[]) => craft(['world', 'view', '--no-open', ...flags]);
 

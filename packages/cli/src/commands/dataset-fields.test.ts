@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { testFolder } from '../../../../training/test/training.js';
-import { craft } from '../../../test/craft.js';
-import { sourceFolder } from './fields.js';
+import { testFolder } from '../../../training/test/training.js';
+import { craft } from '../../test/craft.js';
+import { sourceFolder } from './dataset-fields.js';
 
 const home = testFolder();
 beforeEach(() => void vi.stubEnv('HF_LEROBOT_HOME', home));

@@ -2,11 +2,11 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { LeRobotDatasetWriter } from '@craft-ft/datasets';
 import { beforeAll, expect, it, vi } from 'vitest';
-import { patience } from '../../../../datasets/src/hub/http.js';
-import { HEIGHT, picture, WIDTH } from '../../../../datasets/test/cameras.js';
-import { withFakeHub } from '../../../../datasets/test/hub.js';
-import { testFolder } from '../../../../training/test/training.js';
-import { craft, type Ran } from '../../../test/craft.js';
+import { patience } from '../../../datasets/src/hub/http.js';
+import { HEIGHT, picture, WIDTH } from '../../../datasets/test/cameras.js';
+import { withFakeHub } from '../../../datasets/test/hub.js';
+import { testFolder } from '../../../training/test/training.js';
+import { craft, type Ran } from '../../test/craft.js';
 
 const context = withFakeHub();
 const data = join(testFolder(), 'data');

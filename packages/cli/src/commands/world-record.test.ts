@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { testFolder } from '../../../../training/test/training.js';
-import { craft } from '../../../test/craft.js';
+import { testFolder } from '../../../training/test/training.js';
+import { craft } from '../../test/craft.js';
 
 const folder = testFolder();
 beforeEach(() => void vi.stubEnv('HF_LEROBOT_HOME', join(folder, 'home', 'lerobot')));

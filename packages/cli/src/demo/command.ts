@@ -3,7 +3,7 @@ import type { Problem } from '@craft-ft/policies/config';
 import { z } from 'zod';
 import type { Output } from '../command.js';
 import { commandOf } from '../command-of.js';
-import { DEMO_POLICIES, DEMOS, type DemoPolicy } from '../demo/settings.js';
+import { DEMO_POLICIES, DEMOS, type DemoPolicy } from './settings.js';
 
 const STORY =
   'Shows what fine-tuning forgets. In a simulated world, a policy learns to put a cube into the red bin, is then fine-tuned on the ' +
@@ -65,7 +65,7 @@ export const demoCommand = commandOf({
 });
 
 async function tell(policy: DemoPolicy, below: string, config: RunConfig, output: Output): Promise<number> {
-  const { demo } = await import('../demo/demo.js');
+  const { demo } = await import('./demo.js');
   const { output_dir: folder, ...rest } = config;
   const now = new Date().toISOString().slice(0, 19).replaceAll(':', '-');
   const request = { policy, settings: DEMOS[policy], folder: folder ?? join('outputs', below, now), ...rest };
