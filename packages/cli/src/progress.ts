@@ -2,7 +2,7 @@ import { Presets, SingleBar } from 'cli-progress';
 import type { Output } from './command.js';
 
 /** How far the work is. */
-export interface Done {
+interface Done {
   done: number;
   total: number;
   /** What is counted: steps, episodes, … */

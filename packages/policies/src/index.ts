@@ -27,6 +27,7 @@ export {
   summarise,
 } from './evaluation/mcq-results.js';
 export { MCQ_PROMPT, scoreQuestion } from './evaluation/mcq-scorer.js';
+export { wilsonInterval } from './evaluation/wilson.js';
 export { resize, resizeWithPad, toFloat } from './images/image.js';
 export { ImageTransforms } from './images/image-transforms.js';
 export * from './images/transform-config.js';

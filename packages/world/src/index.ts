@@ -1,3 +1,4 @@
+export { type Demonstration, type DemonstrationOptions, demonstrate } from './demonstrate.js';
 export { type CameraOptions, RayCamera } from './engine/camera.js';
 export {
   InverseKinematics,
@@ -16,7 +17,6 @@ export type {
   StepOptions,
   StepResult,
 } from './environment.js';
-export type { VideoOptions } from './evaluate/episode-videos.js';
 export {
   type EvaluateOptions,
   type Evaluation,
@@ -26,24 +26,25 @@ export {
   type TaskEvaluation,
 } from './evaluate/evaluate-policy.js';
 export { checkPolicyFits, specForPolicy } from './evaluate/match-policy.js';
-export { observationBatch } from './evaluate/observe.js';
-export { type Actor, type EpisodeResult, rollout } from './evaluate/rollout.js';
+export type { VideoOptions } from './evaluate/rollout.js';
+export { type Actor, type EpisodeResult, observationBatch, rollout } from './evaluate/rollout.js';
 export { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
 export * from './names.js';
 export { Random } from './random.js';
-export { type Demonstration, type DemonstrationOptions, demonstrate } from './record/demonstrate.js';
 export {
   type RecordOptions,
   type RecordProgress,
   type RecordResult,
   recordDataset,
-} from './record/record-dataset.js';
+} from './record-dataset.js';
 export { ARM_FEATURE_NAMES, ARM_JOINTS } from './tabletop/arm.js';
 export { TabletopEnvironment, type TabletopOptions } from './tabletop/environment.js';
-export { ENVIRONMENT_STATE_NAMES } from './tabletop/environment-state.js';
 export { TABLETOP_XML } from './tabletop/scene.js';
 export { TASKS, type TaskDefinition } from './tabletop/tasks.js';
+export { ENVIRONMENT_STATE_NAMES } from './tabletop/view.js';
 export { VectorEnvironment, type VectorEnvironmentOptions } from './vector-environment.js';
-export * from './view/index.js';
-export { wilsonInterval } from './wilson.js';
+export { datasetSource } from './view/dataset-source.js';
+export { expertSource, type PolicySourceOptions, policySource } from './view/episode-sources.js';
+export { serveView, type ViewOptions, type ViewServer } from './view/serve.js';
+export type { EpisodeRequest, Picture, ViewEpisode, ViewFrame, ViewSource } from './view/view-episode.js';
 export type { EnvironmentDescription } from './workers/host.js';

@@ -7,7 +7,7 @@ import type { Output } from '../command.js';
 import { packageVersion, UsageError } from '../command.js';
 
 /** A line of `craft info`: what and its value. */
-export type Fact = readonly [name: string, value: string];
+type Fact = readonly [name: string, value: string];
 
 /** Below this a matrix product does not run on a tuned BLAS, and training is many times slower than it could be. */
 const SLOW_GFLOPS_PER_THREAD = 5;
@@ -23,7 +23,7 @@ export async function infoCommand(argv: readonly string[], output: Output): Prom
 }
 
 /** Versions and hardware, as far as Node.js knows them. */
-export function hostFacts(): Fact[] {
+function hostFacts(): Fact[] {
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return [
     ['craft', packageVersion()],
@@ -97,7 +97,7 @@ function matrixProductSpeed(torch: typeof import('@craft-ft/torch')): number {
 }
 
 /** Names padded to one column. */
-export function formatFacts(facts: readonly Fact[]): string {
+function formatFacts(facts: readonly Fact[]): string {
   return facts.map(([name, value]) => `${name.padEnd(NAME_WIDTH)}  ${value}\n`).join('');
 }
 

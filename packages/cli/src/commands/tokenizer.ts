@@ -230,7 +230,7 @@ const infoSchema = z.strictObject({
 });
 
 /** `craft tokenizer info`: what a FAST or text tokeniser is. */
-export const tokenizerInfo = {
+const tokenizerInfo = {
   about: 'what a tokenizer is: its size, range and special tokens, and how it was trained',
   run: commandOf({
     name: 'tokenizer info',

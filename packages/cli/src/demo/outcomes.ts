@@ -1,5 +1,5 @@
+import { wilsonInterval } from '@craft-ft/policies';
 import type { Evaluation } from '@craft-ft/world';
-import { wilsonInterval } from '@craft-ft/world/wilson';
 import { NEW_TASK, OLD_TASK } from './settings.js';
 
 /** Successes of some episodes. */

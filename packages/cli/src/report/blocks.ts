@@ -1,4 +1,4 @@
-import { wilsonInterval } from '@craft-ft/world/wilson';
+import { wilsonInterval } from '@craft-ft/policies';
 import { formatPercent, type Html, html, type Part, raw } from './html.js';
 
 /** A number that is worth a tile of its own. */

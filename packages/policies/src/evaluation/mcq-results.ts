@@ -1,5 +1,6 @@
 import type { McqQuestion } from './mcq-questions.js';
 import type { ChoiceScore } from './mcq-scorer.js';
+import { wilsonInterval } from './wilson.js';
 
 /** How choices are compared: per token, or as they are. */
 const MCQ_RULES = ['mean', 'sum'] as const;
@@ -43,15 +44,10 @@ export interface McqComparison {
   marginChange: number;
 }
 
-/** z of a two-sided 95 % interval. */
-const Z = 1.959963984540054;
-
 /** @param correct of `of` questions, at least one */
 export function wilson(correct: number, of: number): Share {
-  const share = correct / of;
-  const middle = (share + (Z * Z) / (2 * of)) / (1 + (Z * Z) / of);
-  const half = (Z / (1 + (Z * Z) / of)) * Math.sqrt((share * (1 - share)) / of + (Z * Z) / (4 * of * of));
-  return { correct, of, share, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
+  const [low, high] = wilsonInterval(correct, of);
+  return { correct, of, share: correct / of, low, high };
 }
 
 const byRule = <T>(value: (rule: McqRule) => T): Record<McqRule, T> => ({

@@ -1,5 +1,4 @@
-import type { DoubleBuffer, IntBuffer } from './mujoco.js';
-import type { Simulation } from './simulation.js';
+import type { DoubleBuffer, IntBuffer, Simulation } from './simulation.js';
 
 /** How a camera draws. */
 export interface CameraOptions {

@@ -20,8 +20,8 @@ import {
 } from '@craft-ft/policies';
 import { type Tensor, tensor } from '@craft-ft/torch';
 import { describe, expect, it, vi } from 'vitest';
+import { demonstrate } from '../demonstrate.js';
 import { makeEnvironment } from '../make-environment.js';
-import { demonstrate } from '../record/demonstrate.js';
 import { evaluatePolicy } from './evaluate-policy.js';
 
 const STATE = { 'observation.state': { type: 'STATE', shape: [6] } };

@@ -1,11 +1,10 @@
+import { wilsonInterval } from '@craft-ft/policies';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { EnvironmentType } from '../names.js';
 import { VectorEnvironment } from '../vector-environment.js';
-import { wilsonInterval } from '../wilson.js';
 import { EnvironmentThreads } from '../workers/pool.js';
-import { EpisodeVideos, type VideoOptions } from './episode-videos.js';
 import { checkPolicyFits, specForPolicy } from './match-policy.js';
-import { type Actor, type EpisodeResult, rollout } from './rollout.js';
+import { type Actor, type EpisodeResult, EpisodeVideos, rollout, type VideoOptions } from './rollout.js';
 
 /** Options of {@link evaluatePolicy}. */
 export interface EvaluateOptions extends Actor {

@@ -10,9 +10,9 @@ import {
 import { full, manualSeed, ones, type Tensor, tensor, zeros } from '@craft-ft/torch';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { smallAct } from '../../../policies/test/act-small.js';
+import { demonstrate } from '../demonstrate.js';
 import { RayCamera } from '../engine/camera.js';
 import { makeEnvironment } from '../make-environment.js';
-import { demonstrate } from '../record/demonstrate.js';
 import { VectorEnvironment } from '../vector-environment.js';
 import { type Actor, rollout } from './rollout.js';
 

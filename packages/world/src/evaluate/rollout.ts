@@ -1,12 +1,13 @@
+import { join } from 'node:path';
 import { setImmediate as nextTick } from 'node:timers/promises';
-import type { Policy, PolicyProcessors } from '@craft-ft/policies';
-import { scope } from '@craft-ft/torch';
+import { VideoEncoder, type VideoEncoding } from '@craft-ft/datasets';
+import type { Policy, PolicyProcessors, TensorBatch } from '@craft-ft/policies';
+import { fromTypedArray, makeFolder, StagedFile, scope } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Observation } from '../environment.js';
 import type { VectorEnvironment } from '../vector-environment.js';
 import type { EnvironmentDescription } from '../workers/host.js';
-import type { EpisodeVideos } from './episode-videos.js';
-import { observationBatch } from './observe.js';
+import { policyKeys } from './match-policy.js';
 
 /** A policy with its processors, ready to act. */
 export interface Actor {
@@ -30,7 +31,7 @@ export interface EpisodeResult {
   video: string | null;
 }
 
-export interface RolloutOptions {
+interface RolloutOptions {
   /** Number of the first episode. */
   first: number;
   seeds: readonly number[];
@@ -126,4 +127,118 @@ function requireFinite(
     `${task}, episode ${episode} (seed ${seed}), step ${steps}: the policy's action has ${name} = ${action[bad]}; ` +
       'its training diverged, or a normalisation statistic is wrong: craft eval-loss tells which data it still fits',
   );
+}
+
+/**
+ * Observations of several environments as one batch for a policy's processors: numbers [B, n], pictures float32 [B, 3, H, W] from 0 to 1
+ * (LeRobot's `preprocess_observation`). A key that one of the observations lacks is left out: pictures that were not drawn.
+ *
+ * @param renameMap environment key to policy key
+ */
+export function observationBatch(
+  observations: readonly Observation[],
+  description: EnvironmentDescription,
+  renameMap: Readonly<Record<string, string>> = {},
+): TensorBatch {
+  const batch: TensorBatch = {};
+  const { observationFeatures: features } = description;
+  for (const [key, name] of policyKeys(Object.keys(features), renameMap)) {
+    const { dtype, shape } = features[key]!;
+    if (observations.some((observation) => observation[key] === undefined)) continue;
+    const width = shape.reduce((product, size) => product * size, 1);
+    const all = new Float32Array(observations.length * width);
+    observations.forEach((observation, i) => {
+      const values = observation[key]!;
+      const to = all.subarray(i * width, (i + 1) * width);
+      if (dtype === 'uint8') channelsFirst(values, to);
+      else to.set(values);
+    });
+    const [height = 0, columns = 0, channels = 0] = shape;
+    const sizes = dtype === 'uint8' ? [channels, height, columns] : shape;
+    batch[name] = fromTypedArray(all, [observations.length, ...sizes]);
+  }
+  return batch;
+}
+
+function channelsFirst(rgb: ArrayLike<number>, to: Float32Array): void {
+  const pixels = to.length / 3;
+  for (let pixel = 0; pixel < pixels; pixel++)
+    for (let channel = 0; channel < 3; channel++)
+      to[channel * pixels + pixel] = rgb[3 * pixel + channel]! / 255;
+}
+
+export interface VideoOptions {
+  /** Folder for `<task>/eval_episode_<n>.mp4`, LeRobot's names. */
+  folder: string;
+  /** Numbers of the episodes to film, or how many from the first. */
+  episodes: number | readonly number[];
+  /** Height and width, even. Default [240, 320]. */
+  size?: readonly [number, number];
+  /** Default H.264, which every browser plays, a key frame every 25 frames. */
+  encoding?: VideoEncoding;
+}
+
+/** A video on its way: what an earlier evaluation left under its name stays until it is complete. */
+interface Film {
+  encoder: VideoEncoder;
+  file: StagedFile;
+}
+
+/** Films chosen episodes of a task. */
+export class EpisodeVideos {
+  readonly #folder: string;
+  readonly #options: VideoOptions;
+  readonly #fps: number;
+  readonly #films = new Map<number, Film>();
+
+  constructor(options: VideoOptions, task: string, fps: number) {
+    this.#options = options;
+    this.#folder = join(options.folder, task);
+    this.#fps = fps;
+  }
+
+  /** Where an episode's video goes; null where it is not filmed. */
+  path(episode: number): string | null {
+    const { episodes } = this.#options;
+    const wanted = typeof episodes === 'number' ? episode < episodes : episodes.includes(episode);
+    return wanted ? join(this.#folder, `eval_episode_${episode}.mp4`) : null;
+  }
+
+  /** Adds a picture of each of the given environments; `first` is the episode of environment 0. */
+  async film(environments: VectorEnvironment, slots: readonly number[], first: number): Promise<void> {
+    const [height, width] = this.#options.size ?? [240, 320];
+    const pictures = await environments.render(slots, width, height);
+    slots.forEach((slot, i) => {
+      this.#film(first + slot, width, height).encoder.add(pictures[i]!);
+    });
+  }
+
+  async finish(episode: number): Promise<void> {
+    const film = this.#films.get(episode);
+    if (film === undefined) return;
+    await film.encoder.finish();
+    film.file.flush().commit();
+    this.#films.delete(episode);
+  }
+
+  /** Drops what is not finished. */
+  abort(): void {
+    for (const { encoder, file } of this.#films.values()) {
+      encoder.abort();
+      file.discard();
+    }
+    this.#films.clear();
+  }
+
+  #film(episode: number, width: number, height: number): Film {
+    const known = this.#films.get(episode);
+    if (known !== undefined) return known;
+    makeFolder(this.#folder);
+    const encoding = this.#options.encoding ?? { codec: 'h264', g: 25, crf: 23 };
+    const file = new StagedFile(this.path(episode)!);
+    const encoder = VideoEncoder.create(file.temporary, { width, height, fps: this.#fps, ...encoding });
+    const made = { encoder, file };
+    this.#films.set(episode, made);
+    return made;
+  }
 }

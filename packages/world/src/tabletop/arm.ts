@@ -1,7 +1,7 @@
 const DEGREE = Math.PI / 180;
 
 /** A joint of the arm, with what its numbers in observations and actions mean. */
-export interface ArmJoint {
+interface ArmJoint {
   readonly name: string;
   /** Limits, radians. */
   readonly range: readonly [number, number];
@@ -39,9 +39,9 @@ export function toRadians(joint: number, value: number): number {
 }
 
 /** Half the distance of the jaws where they are parallel, metres: they then hold a cube of that half size. */
-export const HALF_GRIP = 0.014;
+const HALF_GRIP = 0.014;
 /** From the hand's grasp site to the tips of the jaws, metres. */
-export const TIP_BELOW_GRASP = 0.012;
+const TIP_BELOW_GRASP = 0.012;
 
 const joint = (index: number, axis: string): string => {
   const { name, range } = ARM_JOINTS[index]!;

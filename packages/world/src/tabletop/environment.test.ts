@@ -3,7 +3,7 @@ import { thrown } from '../../../datasets/test/thrown.js';
 import { makeEnvironment } from '../make-environment.js';
 import { INSTRUCTIONS, TABLETOP_TASKS } from '../names.js';
 import { TabletopEnvironment } from './environment.js';
-import { ENVIRONMENT_STATE_NAMES } from './environment-state.js';
+import { ENVIRONMENT_STATE_NAMES } from './view.js';
 
 let env: TabletopEnvironment;
 beforeAll(async () => {

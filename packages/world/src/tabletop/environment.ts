@@ -16,13 +16,10 @@ import type {
 import { TABLETOP_CAMERAS, TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
 import { Random, SEEDS } from '../random.js';
 import { ARM_FEATURE_NAMES, ARM_JOINTS, ARM_SIZE, GRIPPER } from './arm.js';
-import { ENVIRONMENT_STATE_NAMES, environmentState } from './environment-state.js';
-import { WaypointExpert } from './expert.js';
-import { layOut } from './layout.js';
+import { WaypointExpert, waypoints } from './expert.js';
 import { TABLETOP_XML } from './scene.js';
-import { achievedTasks, TASKS } from './tasks.js';
-import { TabletopView } from './view.js';
-import { waypoints } from './waypoints.js';
+import { achievedTasks, layOut, TASKS } from './tasks.js';
+import { ENVIRONMENT_STATE_NAMES, environmentState, TabletopView } from './view.js';
 
 /** Options of {@link TabletopEnvironment.create}. */
 export interface TabletopOptions {

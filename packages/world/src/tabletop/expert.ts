@@ -1,8 +1,10 @@
 import type { InverseKinematics } from '../engine/inverse-kinematics.js';
 import type { Expert } from '../environment.js';
+import type { TabletopTask } from '../names.js';
+import type { Random } from '../random.js';
 import { ARM_SIZE, toRadians, toUnits } from './arm.js';
-import { distance, type Point, type TabletopView } from './view.js';
-import type { Waypoint } from './waypoints.js';
+import { BUTTON_HEIGHT, CUBE, ZONE } from './scene.js';
+import { distance, type Fixture, type Point, type TabletopView } from './view.js';
 
 /**
  * The hand counts as arrived when every joint is this near to where it was sent, radians: places that the arm cannot quite reach are no
@@ -91,4 +93,187 @@ function clamp(value: number, limit: number): number {
 function pointingDown(yaw: number): number[] {
   const [sin, cos] = [Math.sin(yaw), Math.cos(yaw)];
   return [0, -sin, cos, 0, cos, sin, -1, 0, 0];
+}
+
+/** A stretch of the hand's way; places are looked up anew at every step, for things move. */
+interface Waypoint {
+  /** Where the place between the jaws goes. */
+  readonly to: (view: TabletopView) => Point;
+  /** Turn of the hand about the vertical, radians; 0: the jaws open to the left and right. */
+  readonly yaw: (view: TabletopView) => number;
+  /** Opening of the gripper, 0 to 100. */
+  readonly grip: number;
+  /** Metres per second. */
+  readonly speed: number;
+  /** Steps to wait on arrival. Default 0. */
+  readonly wait?: number;
+  /** Checked on leaving; where it fails, the way begins anew. */
+  readonly holds?: (view: TabletopView) => boolean;
+}
+
+const OPEN = 62;
+const HOLD = 6;
+const SHUT = 0;
+const FAST = 0.34;
+const SLOW = 0.18;
+/** Height of the place between the jaws when they are about a cube on the table. */
+const GRASP = CUBE + 0.003;
+/** The jaws open to one side only: the hand comes down this far beside the cube, so that it is in the middle of the opening. */
+const BESIDE = 0.014;
+/** The tips of the shut jaws are this far beside the hand's axis. */
+const SHUT_TIP = -0.012;
+/** Jaws side by side: a broad blade, with less than a cube between them. */
+const BLADE = 10;
+/** From the middle of the blade to the middle of a cube that it touches. */
+const TOUCH = CUBE + 0.011;
+
+const above = ([x, y]: Point, z: number): Point => [x, y, z];
+const azimuth = ([x, y]: Point): number => Math.atan2(y, x);
+/** Moves a place along the line on which the jaws open. */
+const sideways = ([x, y, z]: Point, yaw: number, by: number): Point => [
+  x - by * Math.sin(yaw),
+  y + by * Math.cos(yaw),
+  z,
+];
+
+/** To the green cube, grip it, and up to `height`. */
+function pick(random: Random, height: number): Waypoint[] {
+  const yaw = (view: TabletopView) => view.yaw('green_cube');
+  const slip = random.uniform(-0.003, 0.003);
+  const beside = (z: number) => (view: TabletopView) =>
+    sideways(above(view.cube('green_cube'), z), yaw(view), slip - BESIDE);
+  let start: Point | undefined;
+  let turn = 0;
+  // Once the jaws touch it, the cube is no guide any more.
+  const settled = (z: number) => (view: TabletopView) => {
+    start ??= above(view.cube('green_cube'), GRASP);
+    return above(start, z);
+  };
+  const kept = () => turn;
+  return [
+    {
+      to: beside(0.065 + random.uniform(0, 0.015)),
+      yaw: (view) => {
+        start = undefined;
+        turn = yaw(view);
+        return turn;
+      },
+      grip: OPEN,
+      speed: FAST,
+    },
+    { to: beside(GRASP), yaw: kept, grip: OPEN, speed: SLOW, wait: 1 },
+    { to: settled(GRASP), yaw: kept, grip: HOLD, speed: SLOW, wait: 5 },
+    {
+      to: settled(height),
+      yaw: kept,
+      grip: HOLD,
+      speed: FAST,
+      holds: (view) => distance(view.cube('green_cube'), view.grasp()) < 0.025,
+    },
+  ];
+}
+
+/** Where the hand must be for the cube in it to be at a place. */
+function withCube(view: TabletopView, place: Point): Point {
+  const cube = view.cube('green_cube');
+  const hand = view.grasp();
+  return [place[0] + hand[0] - cube[0], place[1] + hand[1] - cube[1], place[2]];
+}
+
+function intoBin(random: Random, bin: Fixture): Waypoint[] {
+  const x = random.uniform(-0.012, 0.012);
+  const y = random.uniform(-0.012, 0.012);
+  const to = (z: number) => (view: TabletopView) => {
+    const place = view.fixture(bin);
+    return [place[0] + x, place[1] + y, z] as const;
+  };
+  const yaw = (view: TabletopView) => azimuth(view.fixture(bin));
+  const inHand = (view: TabletopView) => distance(view.cube('green_cube'), view.grasp()) < 0.025;
+  return [
+    ...pick(random, 0.09),
+    { to: to(0.095), yaw, grip: HOLD, speed: FAST, holds: inHand },
+    { to: to(0.055), yaw, grip: HOLD, speed: SLOW },
+    { to: to(0.055), yaw, grip: OPEN, speed: SLOW, wait: 3 },
+    { to: to(0.12), yaw, grip: OPEN, speed: FAST, wait: 10 },
+  ];
+}
+
+function push(random: Random, side: 1 | -1): Waypoint[] {
+  const yaw = () => Math.PI / 2;
+  const gap = TOUCH + 0.012 + random.uniform(0, 0.008);
+  const behind = (by: number, z: number) => (view: TabletopView) => {
+    const [x, y] = view.cube('green_cube');
+    return [x, y - side * by, z] as const;
+  };
+  const across = (view: TabletopView): Point => {
+    const [x] = view.cube('green_cube');
+    return [x, side * (ZONE.from + 0.02 - TOUCH), GRASP];
+  };
+  return [
+    { to: behind(gap, 0.065), yaw, grip: BLADE, speed: FAST },
+    { to: behind(gap, GRASP), yaw, grip: BLADE, speed: SLOW },
+    { to: across, yaw, grip: BLADE, speed: SLOW, wait: 10, holds: () => false },
+  ];
+}
+
+function stack(random: Random): Waypoint[] {
+  const over = (z: number) => (view: TabletopView) => withCube(view, above(view.cube('yellow_cube'), z));
+  const yaw = (view: TabletopView) => view.yaw('yellow_cube');
+  const lowered = 2 * CUBE + GRASP + 0.002;
+  let place: Point | undefined;
+  let turn = 0;
+  // Remembered from before letting go: the cube no longer tells where the hand is.
+  const stay = (z: number) => (view: TabletopView) => {
+    place ??= view.grasp();
+    return above(place, z);
+  };
+  return [
+    ...pick(random, 0.09),
+    {
+      to: over(0.09),
+      yaw: (view) => {
+        place = undefined;
+        turn = yaw(view);
+        return turn;
+      },
+      grip: HOLD,
+      speed: FAST,
+      wait: 3,
+      holds: (view) => distance(view.cube('green_cube'), view.grasp()) < 0.025,
+    },
+    { to: over(lowered), yaw: () => turn, grip: HOLD, speed: 0.1, wait: 4 },
+    { to: stay(lowered), yaw: () => turn, grip: 45, speed: SLOW, wait: 5 },
+    { to: stay(lowered + 0.06), yaw: () => turn, grip: 45, speed: SLOW, wait: 10, holds: () => false },
+  ];
+}
+
+function press(random: Random): Waypoint[] {
+  const yaw = (view: TabletopView) => azimuth(view.fixture('button'));
+  const over = (z: number) => (view: TabletopView) =>
+    sideways(above(view.fixture('button'), z), yaw(view), -SHUT_TIP);
+  const down = BUTTON_HEIGHT - 0.004;
+  return [
+    { to: over(0.07 + random.uniform(0, 0.015)), yaw, grip: SHUT, speed: FAST },
+    { to: over(down), yaw, grip: SHUT, speed: SLOW, wait: 10, holds: () => false },
+  ];
+}
+
+/** The expert's way through a task, with small differences by chance. */
+export function waypoints(task: TabletopTask, random: Random): Waypoint[] {
+  switch (task) {
+    case 'place-in-red-bin':
+      return intoBin(random, 'red_bin');
+    case 'place-in-blue-bin':
+      return intoBin(random, 'blue_bin');
+    case 'push-left':
+      return push(random, 1);
+    case 'push-right':
+      return push(random, -1);
+    case 'lift':
+      return pick(random, 0.1);
+    case 'stack':
+      return stack(random);
+    case 'press-button':
+      return press(random);
+  }
 }

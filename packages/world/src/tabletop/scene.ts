@@ -4,10 +4,10 @@ import { ARM_ACTUATORS, ARM_BODIES } from './arm.js';
 export const CUBE = 0.014;
 /** Half the inner width of a bin, metres. */
 export const BIN = 0.05;
-export const BIN_HEIGHT = 0.04;
+const BIN_HEIGHT = 0.04;
 const WALL = 0.002;
 /** How far the button's cap can go down, metres. */
-export const BUTTON_TRAVEL = 0.008;
+const BUTTON_TRAVEL = 0.008;
 /** Height of the button's cap at rest, metres. */
 export const BUTTON_HEIGHT = 0.03;
 /** Where the coloured strips of the push tasks begin and end, metres from the middle. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { inTurn } from './in-turn.js';
+import { inTurn } from './serve.js';
 import type { ViewEpisode, ViewSource } from './view-episode.js';
 
 /** A source whose episodes take until they are let go; it writes down what it does. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { chromium, Tab } from '../../test/chromium.js';
-import { expertSource } from './expert-source.js';
+import { expertSource } from './episode-sources.js';
 import { serveView } from './serve.js';
 
 test.skipIf(chromium === null)('the page plays the expert, and runs physics, in a browser', async () => {

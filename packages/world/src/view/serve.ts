@@ -1,14 +1,11 @@
 import { createReadStream } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { extname } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 import { INSTRUCTIONS, TABLETOP_TASKS, type TabletopTask } from '../names.js';
-import { type Assets, pageAssets } from './assets.js';
-import { inTurn } from './in-turn.js';
-import { closeServer, listen } from './listen.js';
-import { CONTENT_SECURITY_POLICY, PAGE_HTML } from './page-html.js';
-import { BadQuery, wholeNumber, wordOf } from './query.js';
-import type { EpisodeRequest, ViewSetup, ViewSource } from './view-episode.js';
+import { type Assets, CONTENT_SECURITY_POLICY, PAGE_HTML, pageAssets } from './page.js';
+import { type EpisodeRequest, requireViewer, type ViewSetup, type ViewSource } from './view-episode.js';
 
 /** Options of {@link serveView}. */
 export interface ViewOptions {
@@ -153,4 +150,80 @@ function refuse(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy();
   else send(response, status, `${error instanceof Error ? error.message : String(error)}\n`);
   if (!foreseen) throw error;
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use',
+  EACCES: 'is not allowed to this user',
+};
+
+/** Listens on this machine's own address, and resolves to the port. @throws CraftError `VIEW_PORT` */
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const reason = REASONS[error.code ?? ''] ?? `cannot be had: ${error.message}`;
+      const message = `port ${port} ${reason}; choose another, or leave --port out for a free one`;
+      reject(new CraftError('VIEW_PORT', message, { cause: error }));
+    });
+    server.listen(port, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+/** Ends it at once, open connections too. */
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+/** A request that the page would not make. */
+class BadQuery extends CraftError {
+  constructor(name: string, found: string | null, expected: string) {
+    super('VIEW_QUERY', `${name}: found ${JSON.stringify(found)}, expected ${expected}`);
+    this.name = 'BadQuery';
+  }
+}
+
+/** A number of a query, 0, 1, 2, … @throws BadQuery */
+function wholeNumber(query: URLSearchParams, name: string): number {
+  const text = query.get(name);
+  const number = Number(text);
+  if (text !== null && /^\d+$/.test(text) && Number.isSafeInteger(number)) return number;
+  throw new BadQuery(name, text, 'a whole number from 0 on');
+}
+
+/** One of some words. @throws BadQuery */
+function wordOf(query: URLSearchParams, name: string, words: readonly string[]): string {
+  const text = query.get(name);
+  if (text !== null && words.includes(text)) return text;
+  throw new BadQuery(name, text, `one of ${words.join(', ')}`);
+}
+
+/**
+ * The same source, asked one thing at a time, in the order of the calls: closing it waits for what is under way. An episode that nobody
+ * waits for any more when its turn comes is passed over.
+ */
+export function inTurn(source: ViewSource): ViewSource {
+  let turn: Promise<unknown> = Promise.resolve();
+  const queued = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = turn.then(work);
+    turn = result.catch(() => {});
+    return result;
+  };
+  const { name, label, episodes } = source;
+  return {
+    name,
+    label,
+    episodes,
+    load: (request, signal) =>
+      queued(async () => {
+        requireViewer(signal);
+        return source.load(request, signal);
+      }),
+    ...(source.picture === undefined
+      ? {}
+      : { picture: (episode, frame, camera) => queued(() => source.picture!(episode, frame, camera)) }),
+    close: () => queued(() => source.close()),
+  };
 }

@@ -5,15 +5,12 @@ import { Policy, PolicyProcessors, ProcessorPipeline, parsePolicyConfig } from '
 import { type Tensor, zeros } from '@craft-ft/torch';
 import { afterAll, expect, test } from 'vitest';
 import { Simulation } from '../engine/simulation.js';
-import { recordDataset } from '../record/record-dataset.js';
-import { environmentState } from '../tabletop/environment-state.js';
+import { recordDataset } from '../record-dataset.js';
 import { TABLETOP_XML } from '../tabletop/scene.js';
 import { TASKS } from '../tabletop/tasks.js';
-import { TabletopView } from '../tabletop/view.js';
-import { datasetSource } from './dataset-source.js';
-import { expertSource } from './expert-source.js';
-import { placeRecorded } from './place-recorded.js';
-import { policySource } from './policy-source.js';
+import { environmentState, TabletopView } from '../tabletop/view.js';
+import { datasetSource, placeRecorded } from './dataset-source.js';
+import { expertSource, policySource } from './episode-sources.js';
 import { showFrame } from './view-episode.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'craft-sources-'));

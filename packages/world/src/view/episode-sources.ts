@@ -1,13 +1,35 @@
+import { setImmediate } from 'node:timers/promises';
 import { scope } from '@craft-ft/torch';
 import type { Observation } from '../environment.js';
 import { checkPolicyFits, specForPolicy } from '../evaluate/match-policy.js';
-import { observationBatch } from '../evaluate/observe.js';
 import type { Actor } from '../evaluate/rollout.js';
+import { observationBatch } from '../evaluate/rollout.js';
 import { TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
 import { TabletopEnvironment } from '../tabletop/environment.js';
 import { describe } from '../workers/host.js';
-import { runEpisode } from './run-episode.js';
-import type { ViewSource } from './view-episode.js';
+import { captureFrame, requireViewer, type ViewEpisode, type ViewSource } from './view-episode.js';
+
+/** The scripted expert, in any task from any start. */
+export function expertSource(): ViewSource {
+  return {
+    name: 'expert',
+    label: 'Scripted expert',
+    episodes: null,
+    load: async ({ task, seed }, signal) => {
+      const environment = await TabletopEnvironment.create({ task });
+      try {
+        const begin = () => {
+          const expert = environment.expert({ seed });
+          return () => expert.act();
+        };
+        return await runEpisode(environment, seed, begin, signal);
+      } finally {
+        environment.dispose();
+      }
+    },
+    close: async () => {},
+  };
+}
 
 /** Options of {@link policySource}. */
 export interface PolicySourceOptions extends Actor {
@@ -59,4 +81,30 @@ export async function policySource(options: PolicySourceOptions): Promise<ViewSo
     },
     close: async () => {},
   };
+}
+
+/** Runs an episode and keeps every moment of it. Other requests are answered in between. */
+async function runEpisode(
+  environment: TabletopEnvironment,
+  seed: number,
+  begin: () => (observation: Observation) => ArrayLike<number>,
+  signal: AbortSignal,
+): Promise<ViewEpisode> {
+  const { simulation } = environment;
+  let { observation } = environment.reset(seed);
+  const act = begin();
+  const mocap = Array.from(simulation.data.mocap_pos as Float64Array);
+  const frames = [captureFrame(simulation)];
+  for (;;) {
+    const step = environment.step(act(observation));
+    observation = step.observation;
+    frames.push(captureFrame(simulation));
+    if (step.terminated || step.truncated) {
+      const { task, instruction, fps } = environment;
+      const { success } = step.info;
+      return { task, instruction, fps, success, mocap, frames, recorded: [], note: null };
+    }
+    await setImmediate();
+    requireViewer(signal);
+  }
 }

@@ -1,6 +1,6 @@
 import { CraftError } from '@craft-ft/torch/errors';
-import type { Environment } from '../environment.js';
-import { Random, SEEDS } from '../random.js';
+import type { Environment } from './environment.js';
+import { Random, SEEDS } from './random.js';
 
 export interface DemonstrationOptions {
   /** Of the first attempt. */

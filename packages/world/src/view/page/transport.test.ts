@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { keyAction } from './keys.js';
+import { keyAction } from './transport.js';
 
 /** An element, as far as its name goes. */
 const focused = (name: string) => ({ matches: (selector: string) => selector.split(', ').includes(name) });

@@ -2,12 +2,12 @@ import { existsSync, rmSync } from 'node:fs';
 import { type Frame, LeRobotDatasetWriter, looksLikeRepoId, type VideoEncoding } from '@craft-ft/datasets';
 import { CraftError } from '@craft-ft/torch/errors';
 import { datasetFolder } from '@craft-ft/training';
-import type { EnvironmentFeature } from '../environment.js';
-import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
-import { SEEDS } from '../random.js';
-import { describe } from '../workers/host.js';
-import { EnvironmentThreads } from '../workers/pool.js';
 import type { Demonstration } from './demonstrate.js';
+import type { EnvironmentFeature } from './environment.js';
+import { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
+import { SEEDS } from './random.js';
+import { describe } from './workers/host.js';
+import { EnvironmentThreads } from './workers/pool.js';
 
 /** What is recorded: {@link EnvironmentSpec} for several tasks. */
 export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {

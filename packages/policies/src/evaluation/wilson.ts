@@ -5,7 +5,11 @@
  * @param z standard normal quantile; 1.96 for 95 %.
  * @returns lower and upper bound in [0, 1]
  */
-export function wilsonInterval(successes: number, trials: number, z = 1.959964): [low: number, high: number] {
+export function wilsonInterval(
+  successes: number,
+  trials: number,
+  z = 1.959963984540054,
+): [low: number, high: number] {
   if (trials === 0) return [0, 1];
   const rate = successes / trials;
   const spread = (z * z) / trials;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LeRobotDataset, subsetIndex } from '@craft-ft/datasets';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { INSTRUCTIONS } from '../names.js';
+import { INSTRUCTIONS } from './names.js';
 import { recordDataset } from './record-dataset.js';
 
 let folder: string;
