@@ -1,5 +1,5 @@
 /**
  * @packageDocumentation
- * The seeded generator on its own, for whoever needs nothing else of this package.
+ * The seeded generators on their own, for whoever needs nothing else of this package.
  */
-export { shuffle, Xoshiro128 } from './dataset/random.js';
+export { RandomGenerator, SFC32_SEEDS, Sfc32, shuffle, Xoshiro128 } from './dataset/random.js';

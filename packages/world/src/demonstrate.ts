@@ -1,6 +1,6 @@
+import { SFC32_SEEDS, Sfc32 } from '@craft-ft/datasets/random';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Environment } from './environment.js';
-import { Random, SEEDS } from './random.js';
 
 export interface DemonstrationOptions {
   /** Of the first attempt. */
@@ -42,7 +42,7 @@ const PERSISTENCE = 0.9;
 export function demonstrate(environment: Environment, options: DemonstrationOptions): Demonstration {
   const { attempts = 10, noise = 0 } = options;
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const seed = (options.seed + attempt * NEXT_ATTEMPT) % SEEDS;
+    const seed = (options.seed + attempt * NEXT_ATTEMPT) % SFC32_SEEDS;
     const episode = attemptOnce(environment, seed, noise);
     if (episode === null) continue;
     const { instruction } = environment;
@@ -65,7 +65,7 @@ function attemptOnce(environment: Environment, seed: number, noise: number): Epi
   if (expert === null) {
     throw new CraftError('EXPERT_MISSING', `"${environment.task}" has no scripted expert; nothing to record`);
   }
-  const random = new Random(seed, NOISE_STREAM);
+  const random = new Sfc32(seed, NOISE_STREAM);
   const [width = 0] = environment.actionFeature.shape;
   const error = new Float32Array(width);
   const episode: Episode = { observations: {}, actions: [] };

@@ -30,7 +30,6 @@ export type { VideoOptions } from './evaluate/rollout.js';
 export { type Actor, type EpisodeResult, observationBatch, rollout } from './evaluate/rollout.js';
 export { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
 export * from './names.js';
-export { Random } from './random.js';
 export {
   type RecordOptions,
   type RecordProgress,

@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
 import { type Frame, LeRobotDatasetWriter, looksLikeRepoId, type VideoEncoding } from '@craft-ft/datasets';
+import { SFC32_SEEDS } from '@craft-ft/datasets/random';
 import { CraftError } from '@craft-ft/torch/errors';
 import { datasetFolder } from '@craft-ft/training';
 import type { Demonstration } from './demonstrate.js';
 import type { EnvironmentFeature } from './environment.js';
 import { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
-import { SEEDS } from './random.js';
 import { describe } from './workers/host.js';
 import { EnvironmentThreads } from './workers/pool.js';
 
@@ -120,9 +120,9 @@ function checkOptions({ tasks, episodes, seed = 0, root = null, repoId }: Record
     refuse(`episodes is ${episodes}; expected a whole number from 1 on`);
   }
   const last = seed + (tasks.length - 1) * NEXT_TASK + episodes - 1;
-  if (!Number.isInteger(seed) || seed < 0 || last >= SEEDS) {
+  if (!Number.isInteger(seed) || seed < 0 || last >= SFC32_SEEDS) {
     refuse(
-      `seed is ${seed}, that of the last episode ${last}; expected whole numbers from 0 to ${SEEDS - 1}`,
+      `seed is ${seed}, that of the last episode ${last}; expected whole numbers from 0 to ${SFC32_SEEDS - 1}`,
     );
   }
   // Other names could lead out of the folder of all datasets.

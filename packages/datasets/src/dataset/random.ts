@@ -8,16 +8,46 @@ function splitmix64(state: bigint): bigint {
   return z ^ (z >> 31n);
 }
 
+/** Seeded random numbers, the same on every platform. What a subclass gives is `next`. */
+export abstract class RandomGenerator {
+  /** A whole number in [0, 2³²). */
+  abstract next(): number;
+
+  /** A whole number in [0, bound), without bias: outputs above the largest multiple of `bound` are drawn again. */
+  below(bound: number): number {
+    const limit = 2 ** 32 - (2 ** 32 % bound);
+    let value = this.next();
+    while (value >= limit) value = this.next();
+    return value % bound;
+  }
+
+  /** Uniform in [low, high), in steps of 2⁻³² of that range. Default [0, 1). */
+  uniform(low = 0, high = 1): number {
+    return low + (high - low) * (this.next() / 2 ** 32);
+  }
+
+  /** True as often as not. */
+  coin(): boolean {
+    return this.next() < 2 ** 31;
+  }
+
+  /** Standard normal (Box and Muller). */
+  normal(): number {
+    return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
+  }
+}
+
 /**
  * Xoshiro128** (Blackman, Vigna 2018): 32-bit outputs from a 128-bit state, the same on every platform.
  *
  * The state is two SplitMix64 outputs of the key `splitmix64(splitmix64(seed) xor stream)`, so neighbouring seeds and
  * neighbouring streams (epochs) are unrelated.
  */
-export class Xoshiro128 {
+export class Xoshiro128 extends RandomGenerator {
   readonly #state = new Uint32Array(4);
 
   constructor(seed: number, stream: number) {
+    super();
     const key = splitmix64(splitmix64(BigInt(seed) & MASK) ^ BigInt(stream));
     const first = splitmix64(key);
     const second = splitmix64(first);
@@ -26,7 +56,6 @@ export class Xoshiro128 {
     if (this.#state.every((word) => word === 0)) this.#state[0] = 1;
   }
 
-  /** A whole number in [0, 2³²). */
   next(): number {
     const s = this.#state;
     const product = Math.imul(s[1]!, 5);
@@ -40,18 +69,54 @@ export class Xoshiro128 {
     s[3] = (s[3]! << 11) | (s[3]! >>> 21);
     return result;
   }
+}
 
-  /** A whole number in [0, bound), without bias: outputs above the largest multiple of `bound` are drawn again. */
-  below(bound: number): number {
-    const limit = 2 ** 32 - (2 ** 32 % bound);
-    let value = this.next();
-    while (value >= limit) value = this.next();
-    return value % bound;
+/** Seeds of {@link Sfc32}, from 0 on: 32 bits of them count. */
+export const SFC32_SEEDS = 2 ** 32;
+
+/**
+ * sfc32 (Doty-Humphrey, PractRand), seeded by a 32-bit splitmix: the simulated worlds' generator. Their documented starts and success
+ * rates are made with it, which is why it is not {@link Xoshiro128}.
+ */
+export class Sfc32 extends RandomGenerator {
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter = 1;
+
+  /**
+   * @param seed whole number; only its lowest 32 bits count
+   * @param stream tells apart several generators of one seed. Default 0
+   */
+  constructor(seed: number, stream = 0) {
+    super();
+    let state = (seed ^ Math.imul(stream + 1, 0x9e3779b1)) | 0;
+    const word = (): number => {
+      state = (state + 0x9e3779b9) | 0;
+      let mixed = state ^ (state >>> 16);
+      mixed = Math.imul(mixed, 0x21f0aaad);
+      mixed ^= mixed >>> 15;
+      mixed = Math.imul(mixed, 0x735a2d97);
+      return mixed ^ (mixed >>> 15);
+    };
+    this.#a = word();
+    this.#b = word();
+    this.#c = word();
+    for (let i = 0; i < 12; i++) this.next();
+  }
+
+  next(): number {
+    const sum = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = ((this.#c << 21) | (this.#c >>> 11)) + sum;
+    return sum >>> 0;
   }
 }
 
 /** Shuffles in place by Fisher–Yates from the last element down. */
-export function shuffle(values: Uint32Array, random: Xoshiro128): void {
+export function shuffle(values: Uint32Array, random: RandomGenerator): void {
   for (let i = values.length - 1; i > 0; i--) {
     const j = random.below(i + 1);
     const kept = values[i]!;

@@ -1,3 +1,4 @@
+import { SFC32_SEEDS, Sfc32 } from '@craft-ft/datasets/random';
 import { CraftError } from '@craft-ft/torch/errors';
 import { RayCamera } from '../engine/camera.js';
 import { InverseKinematics } from '../engine/inverse-kinematics.js';
@@ -14,7 +15,6 @@ import type {
   StepResult,
 } from '../environment.js';
 import { TABLETOP_CAMERAS, TABLETOP_TASKS, type TabletopCamera, type TabletopTask } from '../names.js';
-import { Random, SEEDS } from '../random.js';
 import { ARM_FEATURE_NAMES, ARM_JOINTS, ARM_SIZE, GRIPPER } from './arm.js';
 import { WaypointExpert, waypoints } from './expert.js';
 import { TABLETOP_XML } from './scene.js';
@@ -131,7 +131,7 @@ export class TabletopEnvironment implements Environment {
   reset(seed: number): { observation: Observation; info: EnvironmentInfo } {
     checkSeed(seed);
     this.#simulation.resetState();
-    layOut(this.#view, TASKS[this.task].scene, new Random(seed, RESET_STREAM));
+    layOut(this.#view, TASKS[this.task].scene, new Sfc32(seed, RESET_STREAM));
     this.#simulation.forward();
     this.#steps = 0;
     return { observation: this.#observe(true), info: this.#info() };
@@ -177,7 +177,7 @@ export class TabletopEnvironment implements Environment {
     checkSeed(seed);
     const joints = ARM_JOINTS.slice(0, GRIPPER).map(({ name }) => name);
     this.#kinematics ??= new InverseKinematics(this.#simulation, { joints, site: 'grasp' });
-    const way = waypoints(this.task, new Random(seed, EXPERT_STREAM));
+    const way = waypoints(this.task, new Sfc32(seed, EXPERT_STREAM));
     return new WaypointExpert(this.#view, this.#kinematics, way, 1 / FPS);
   }
 
@@ -222,10 +222,10 @@ const isOne = (size: NonNullable<TabletopOptions['imageSize']>): size is ImageSi
 
 /** Any other seed would silently begin the episode of one of these: the generator of random numbers takes 32 bits. */
 function checkSeed(seed: number): void {
-  if (Number.isInteger(seed) && seed >= 0 && seed < SEEDS) return;
+  if (Number.isInteger(seed) && seed >= 0 && seed < SFC32_SEEDS) return;
   throw new CraftError(
     'ENV_SEED',
-    `tabletop: the seed is ${seed}; expected a whole number from 0 to ${SEEDS - 1}`,
+    `tabletop: the seed is ${seed}; expected a whole number from 0 to ${SFC32_SEEDS - 1}`,
   );
 }
 

@@ -1,7 +1,7 @@
+import type { RandomGenerator } from '@craft-ft/datasets/random';
 import type { InverseKinematics } from '../engine/inverse-kinematics.js';
 import type { Expert } from '../environment.js';
 import type { TabletopTask } from '../names.js';
-import type { Random } from '../random.js';
 import { ARM_SIZE, toRadians, toUnits } from './arm.js';
 import { BUTTON_HEIGHT, CUBE, ZONE } from './scene.js';
 import { distance, type Fixture, type Point, type TabletopView } from './view.js';
@@ -137,7 +137,7 @@ const sideways = ([x, y, z]: Point, yaw: number, by: number): Point => [
 ];
 
 /** To the green cube, grip it, and up to `height`. */
-function pick(random: Random, height: number): Waypoint[] {
+function pick(random: RandomGenerator, height: number): Waypoint[] {
   const yaw = (view: TabletopView) => view.yaw('green_cube');
   const slip = random.uniform(-0.003, 0.003);
   const beside = (z: number) => (view: TabletopView) =>
@@ -180,7 +180,7 @@ function withCube(view: TabletopView, place: Point): Point {
   return [place[0] + hand[0] - cube[0], place[1] + hand[1] - cube[1], place[2]];
 }
 
-function intoBin(random: Random, bin: Fixture): Waypoint[] {
+function intoBin(random: RandomGenerator, bin: Fixture): Waypoint[] {
   const x = random.uniform(-0.012, 0.012);
   const y = random.uniform(-0.012, 0.012);
   const to = (z: number) => (view: TabletopView) => {
@@ -198,7 +198,7 @@ function intoBin(random: Random, bin: Fixture): Waypoint[] {
   ];
 }
 
-function push(random: Random, side: 1 | -1): Waypoint[] {
+function push(random: RandomGenerator, side: 1 | -1): Waypoint[] {
   const yaw = () => Math.PI / 2;
   const gap = TOUCH + 0.012 + random.uniform(0, 0.008);
   const behind = (by: number, z: number) => (view: TabletopView) => {
@@ -216,7 +216,7 @@ function push(random: Random, side: 1 | -1): Waypoint[] {
   ];
 }
 
-function stack(random: Random): Waypoint[] {
+function stack(random: RandomGenerator): Waypoint[] {
   const over = (z: number) => (view: TabletopView) => withCube(view, above(view.cube('yellow_cube'), z));
   const yaw = (view: TabletopView) => view.yaw('yellow_cube');
   const lowered = 2 * CUBE + GRASP + 0.002;
@@ -247,7 +247,7 @@ function stack(random: Random): Waypoint[] {
   ];
 }
 
-function press(random: Random): Waypoint[] {
+function press(random: RandomGenerator): Waypoint[] {
   const yaw = (view: TabletopView) => azimuth(view.fixture('button'));
   const over = (z: number) => (view: TabletopView) =>
     sideways(above(view.fixture('button'), z), yaw(view), -SHUT_TIP);
@@ -259,7 +259,7 @@ function press(random: Random): Waypoint[] {
 }
 
 /** The expert's way through a task, with small differences by chance. */
-export function waypoints(task: TabletopTask, random: Random): Waypoint[] {
+export function waypoints(task: TabletopTask, random: RandomGenerator): Waypoint[] {
   switch (task) {
     case 'place-in-red-bin':
       return intoBin(random, 'red_bin');

@@ -1,5 +1,5 @@
+import type { RandomGenerator } from '@craft-ft/datasets/random';
 import { INSTRUCTIONS, TABLETOP_TASKS, type TabletopTask } from '../names.js';
-import type { Random } from '../random.js';
 import { ARM_JOINTS, toRadians } from './arm.js';
 import { BIN, CUBE, SHELF, ZONE } from './scene.js';
 import { distance, type Fixture, type TabletopView } from './view.js';
@@ -88,14 +88,14 @@ interface Place {
 }
 
 /** Places the arm and everything on the table for a new episode. Which task is asked for makes no difference to it. */
-export function layOut(view: TabletopView, kind: SceneKind, random: Random): void {
+export function layOut(view: TabletopView, kind: SceneKind, random: RandomGenerator): void {
   const home = HOME.map((value) => value + random.uniform(-HOME_SPREAD, HOME_SPREAD));
   view.setAngles(ARM_JOINTS.map((_, joint) => toRadians(joint, home[joint]!)));
   if (kind === 'bins') layOutBins(view, random);
   else layOutOpen(view, random);
 }
 
-function layOutBins(view: TabletopView, random: Random): void {
+function layOutBins(view: TabletopView, random: RandomGenerator): void {
   const green = { x: random.uniform(0.15, 0.22), y: random.uniform(-0.05, 0.05) };
   view.placeCube('green_cube', [green.x, green.y, CUBE], random.uniform(-TURN, TURN));
   const left = random.coin() ? 'red_bin' : 'blue_bin';
@@ -111,7 +111,7 @@ function layOutBins(view: TabletopView, random: Random): void {
 }
 
 /** The other things leave the green cube's way to both sides free, and each other room for the hand. */
-function layOutOpen(view: TabletopView, random: Random): void {
+function layOutOpen(view: TabletopView, random: RandomGenerator): void {
   const green = { x: random.uniform(0.15, 0.215), y: random.uniform(-0.05, 0.05) };
   const anywhere = (lane: number): Place => {
     for (;;) {
