@@ -1,4 +1,5 @@
 import { element } from './panels.js';
+import { type KeyAction, keyAction } from './player.js';
 import type { Viewer } from './viewer.js';
 
 /** The bar below the picture, and its keys: play, pause, step, scrub, speed, and physics. */
@@ -48,19 +49,4 @@ export function connectTransport(viewer: Viewer): { refresh(): void } {
       time.value = `${(frame / fps).toFixed(2)} s · frame ${frame} of ${length - 1}`;
     },
   };
-}
-
-/** What keys do. */
-const KEYS = { ' ': 'play', ArrowLeft: 'back', ArrowRight: 'forward', Home: 'start', End: 'end' } as const;
-type Key = keyof typeof KEYS;
-type KeyAction = (typeof KEYS)[Key];
-
-/**
- * What a key does; null: nothing, or what the focused element does with it. Fields have these keys for themselves, a button only the
- * space bar.
- */
-export function keyAction(key: string, focused: { matches(selector: string): boolean }): KeyAction | null {
-  if (!Object.hasOwn(KEYS, key)) return null;
-  if (focused.matches(key === ' ' ? 'input, select, button' : 'input, select')) return null;
-  return KEYS[key as Key];
 }

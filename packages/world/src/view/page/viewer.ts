@@ -1,10 +1,10 @@
 import { Simulation } from '../../engine/simulation.js';
-import type { TabletopTask } from '../../names.js';
 import { TABLETOP_XML } from '../../tabletop/scene.js';
 import { achievedTasks } from '../../tabletop/tasks.js';
 import { TabletopView } from '../../tabletop/view.js';
 import { showFrame, type ViewEpisode } from '../view-episode.js';
 import { CameraPanel, element, JointPanel } from './panels.js';
+import { Player, verdict } from './player.js';
 import { Stage } from './stage.js';
 
 /** Physics that falls behind by more than this is not caught up, seconds. */
@@ -115,83 +115,4 @@ export class Viewer {
     if (badge.textContent !== text) badge.textContent = text;
     badge.dataset.kind = kind;
   }
-}
-
-/** Where a recording of `length` frames stands, and how it moves on. */
-export class Player {
-  readonly fps: number;
-  readonly length: number;
-  playing = false;
-  /** Times as fast as it happened. */
-  speed = 1;
-  #position = 0;
-
-  /** @param length at least 1 */
-  constructor(length: number, fps: number) {
-    this.length = length;
-    this.fps = fps;
-  }
-
-  /** Number of the frame shown. */
-  get frame(): number {
-    return Math.floor(this.#position);
-  }
-
-  get atEnd(): boolean {
-    return this.frame === this.length - 1;
-  }
-
-  /** Begins anew where it had come to the end. */
-  play(): void {
-    if (this.atEnd) this.#position = 0;
-    this.playing = this.length > 1;
-  }
-
-  pause(): void {
-    this.playing = false;
-  }
-
-  /** Shows a frame, or the nearest that there is, and stops there. */
-  seek(frame: number): void {
-    this.playing = false;
-    this.#position = Math.min(this.length - 1, Math.max(0, Math.round(frame)));
-  }
-
-  /** Time goes by; stops at the last frame. */
-  advance(seconds: number): void {
-    if (!this.playing) return;
-    this.#position = Math.min(this.length - 1, this.#position + seconds * this.fps * this.speed);
-    if (this.atEnd) this.playing = false;
-  }
-}
-
-interface Verdict {
-  text: string;
-  /** Names its colour. */
-  kind: 'good' | 'bad' | 'wait';
-}
-
-/** The moment shown. */
-export interface Shown {
-  /** Asked for; null where that is not known. */
-  task: TabletopTask | null;
-  /** Everything that counts as done now. */
-  achieved: readonly TabletopTask[];
-  /** How the episode ended; null where that is not known. */
-  success: boolean | null;
-  atEnd: boolean;
-  /** Physics goes on from here: the episode's own end does not count. */
-  live: boolean;
-}
-
-/** How the task stands. What was done instead is named: a policy that forgot shows it there. */
-export function verdict({ task, achieved, success, atEnd, live }: Shown): Verdict {
-  if (task !== null && achieved.includes(task)) return { text: 'success', kind: 'good' };
-  const others = achieved.join(', ');
-  if (live) return { text: others === '' ? 'physics' : `physics; done now: ${others}`, kind: 'wait' };
-  if (!atEnd) return { text: 'under way', kind: 'wait' };
-  const instead = others === '' ? '' : `; done instead: ${others}`;
-  if (success === true) return { text: 'success', kind: 'good' };
-  if (success === false) return { text: `failed: time is over${instead}`, kind: 'bad' };
-  return { text: `end of the recording${instead}`, kind: 'wait' };
 }

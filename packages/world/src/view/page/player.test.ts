@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Player, type Shown, verdict } from './viewer.js';
+import { keyAction, Player, type Shown, verdict } from './player.js';
 
 test('plays at its speed, stops at the end, and begins anew from there', () => {
   const player = new Player(11, 10);
@@ -48,4 +48,15 @@ test('says how the task stands, and what was done instead', () => {
   expect(verdict({ ...shown, achieved: ['lift'] }).text).toBe('under way');
   expect(verdict({ ...shown, atEnd: true, live: true }).text).toBe('physics');
   expect(verdict({ ...shown, achieved: ['lift'], live: true }).text).toBe('physics; done now: lift');
+});
+
+/** An element, as far as its name goes. */
+const focused = (name: string) => ({ matches: (selector: string) => selector.split(', ').includes(name) });
+
+test('fields have the keys for themselves, a button only the space bar', () => {
+  const actions = (name: string) =>
+    [' ', 'ArrowLeft', 'ArrowRight', 'Home', 'End', 'a'].map((key) => keyAction(key, focused(name)));
+  expect(actions('body')).toEqual(['play', 'back', 'forward', 'start', 'end', null]);
+  expect(actions('button')).toEqual([null, 'back', 'forward', 'start', 'end', null]);
+  for (const field of ['input', 'select']) expect(actions(field)).toEqual(Array(6).fill(null));
 });
