@@ -38,11 +38,6 @@ export function toRadians(joint: number, value: number): number {
   return low + (value / 100) * (high - low);
 }
 
-/** Half the distance of the jaws where they are parallel, metres: they then hold a cube of that half size. */
-const HALF_GRIP = 0.014;
-/** From the hand's grasp site to the tips of the jaws, metres. */
-const TIP_BELOW_GRASP = 0.012;
-
 const joint = (index: number, axis: string): string => {
   const { name, range } = ARM_JOINTS[index]!;
   return `<joint name="${name}" axis="${axis}" range="${range[0].toFixed(5)} ${range[1].toFixed(5)}"/>`;
