@@ -7,7 +7,7 @@ import type {
   StepResult,
 } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
-import { type Demonstration, type DemonstrationOptions, demonstrate } from '../record/demonstrate.js';
+import { type Demonstration, type DemonstrationOptions, demonstrate } from '../demonstrate.js';
 
 /** What does not change about an environment. */
 export interface EnvironmentDescription {
