@@ -1,3 +1,4 @@
+import { type Demonstration, type DemonstrationOptions, demonstrate } from '../demonstrate.js';
 import type {
   Environment,
   EnvironmentFeature,
@@ -7,7 +8,6 @@ import type {
   StepResult,
 } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
-import { type Demonstration, type DemonstrationOptions, demonstrate } from '../demonstrate.js';
 
 /** What does not change about an environment. */
 export interface EnvironmentDescription {
