@@ -73,7 +73,7 @@ const ACT_STATE: DemoSettings = {
   },
 };
 
-/** The same policy with a camera above the table and one at the hand; a small ResNet, from random weights, sees for it. */
+/** The same policy with a camera above the table and one at the hand; a small ResNet, trained from scratch, encodes their images. */
 const ACT_VISION: DemoSettings = {
   ...ACT_STATE,
   name: 'act-vision',
