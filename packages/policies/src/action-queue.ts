@@ -1,11 +1,11 @@
 import type { Tensor } from '@craft-ft/torch';
 
-/** Hands out the steps of a predicted chunk one by one and asks for the next chunk when they are used up. */
+/** Returns the actions of a predicted chunk one by one and asks for the next chunk when they are used up. */
 export class ActionQueue {
-  /** The chunk that is being carried out, `[B, chunk, a]`, and how many of its steps are done. */
+  /** The chunk being executed, `[B, chunk, a]`, and how many of its steps are done. */
   #current: { chunk: Tensor; done: number } | null = null;
 
-  /** @param steps of a chunk that are carried out */
+  /** @param steps of a chunk that are executed */
   constructor(readonly steps: number) {}
 
   /** @param predict the next chunk, `[B, chunk, a]` with at least `steps` steps */
@@ -17,12 +17,12 @@ export class ActionQueue {
     return this.#current.chunk.select(1, this.#current.done++).clone();
   }
 
-  /** Steps of the chunk that are still to be handed out; 0: `next` predicts. */
+  /** Steps of the chunk that remain; at 0, `next` predicts. */
   get left(): number {
     return this.#current === null ? 0 : this.steps - this.#current.done;
   }
 
-  /** Forgets the chunk. */
+  /** Drops the chunk. */
   reset(): void {
     this.#current?.chunk.dispose();
     this.#current = null;

@@ -1,6 +1,6 @@
 /**
  * @packageDocumentation
- * Configuration and the registry, without datasets and the Hub: help and mistakes on a command line are answered at once.
+ * Configuration and the registry, without datasets and the Hub client: command-line help and errors appear at once.
  */
 export * from './act/configuration.js';
 export * from './config/check.js';

@@ -13,7 +13,7 @@ function featureType(key: string): FeatureType | undefined {
   return key === 'action' ? 'ACTION' : undefined;
 }
 
-/** Which cameras a new policy sees, and how large. */
+/** Which cameras a new policy uses, and at what size. */
 export interface CameraOptions {
   /** Policy keys. Default: every camera. */
   cameras?: readonly string[];
@@ -50,7 +50,7 @@ export function datasetPolicyFeatures(
  * Fills empty `input_features` and `output_features` from a dataset, and checks that the dataset has the others.
  *
  * @param where names the dataset in messages. Default `the dataset`
- * @throws CraftError `POLICY_FEATURES` naming every feature that the dataset lacks or has in another shape
+ * @throws CraftError `POLICY_FEATURES` naming every feature that is missing from the dataset or has a different shape
  */
 export function withDatasetFeatures<C extends PolicyConfig>(
   config: C,
@@ -85,7 +85,7 @@ function mismatch(key: string, { type, shape }: PolicyFeature, sources: FeatureS
   const source = sources[key];
   if (source === undefined) return `"${key}" is missing`;
   const found = type === 'VISUAL' ? imageShape(key, source) : source.shape;
-  // Frames are resized to what the policy sees.
+  // Frames are resized to the policy's input size.
   const compared = type === 'VISUAL' ? 1 : found.length;
   const same =
     found.length === shape.length && found.slice(0, compared).every((size, i) => size === shape[i]);
@@ -96,7 +96,7 @@ function isEmpty(features: PolicyFeatures): boolean {
   return Object.keys(features).length === 0;
 }
 
-/** With the names of the action's dimensions where the configuration has a field for them that is empty; see `relativeMask`. */
+/** Fills in the names of the action's dimensions if the configuration has an empty field for them; see `relativeMask`. */
 export function withActionNames<C extends PolicyConfig>(config: C, sources: FeatureSources): C {
   if (!('action_feature_names' in config) || config.action_feature_names !== null) return config;
   const names = sources.action?.names;

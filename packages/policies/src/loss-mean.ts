@@ -7,7 +7,7 @@ interface Sum {
   count: number;
 }
 
-/** What {@link LossMean.toJSON} gives. */
+/** State returned by {@link LossMean.toJSON}. */
 export interface LossMeanState {
   batches: number;
   loss: Sum;
@@ -16,8 +16,9 @@ export interface LossMeanState {
 }
 
 /**
- * The mean of a loss and its metrics over several batches, as one batch of all their samples would give it: sums over the elements that
- * each is a mean over, divided by their number. A mean of batch means would give the few valid steps of a short batch the weight of many.
+ * The mean of a loss and its metrics over several batches, as one batch of all their samples would give it: sums over the elements
+ * that each is averaged over, divided by their number. A mean of batch means would give too much weight to batches with few valid
+ * steps.
  *
  * @example
  * ```ts
@@ -52,13 +53,13 @@ export class LossMean {
       this.#weights = Object.fromEntries(Object.entries(parts).map(([name, { weight }]) => [name, weight]));
   }
 
-  /** Adds what another mean is made of. */
+  /** Adds the sums and counts of another mean. */
   merge(other: LossMean): void {
     this.#batches += other.#batches;
     this.#collect(other.toJSON());
   }
 
-  /** What {@link toJSON} gave. */
+  /** Restores the state returned by {@link toJSON}. */
   static fromJSON(state: LossMeanState): LossMean {
     const mean = new LossMean();
     mean.#batches = state.batches;
@@ -83,7 +84,7 @@ export class LossMean {
     return sum;
   }
 
-  /** Mean loss; 0 where nothing was counted. */
+  /** Mean loss; 0 if nothing was counted. */
   get loss(): number {
     // A single batch gives exactly the loss that it reported.
     if (this.#weights === null || this.#batches === 1) return meanOf(this.#loss);
@@ -99,7 +100,7 @@ export class LossMean {
     return Object.fromEntries([...this.#metrics].map(([name, sum]) => [name, meanOf(sum)]));
   }
 
-  /** Elements that the loss is a mean over. */
+  /** Number of elements that the loss is averaged over. */
   get count(): number {
     return this.#loss.count;
   }

@@ -19,14 +19,14 @@ import { POLICY_TYPES, type PolicyConfig, registrationOf } from './registry.js';
 const PREPROCESSOR_FILE = 'policy_preprocessor.json';
 const POSTPROCESSOR_FILE = 'policy_postprocessor.json';
 
-/** What may be changed while processors are made or loaded. */
+/** What can be overridden while processors are made or loaded. */
 export interface ProcessorOverrides extends SharedOverrides {
-  /** The policy's configuration: its tokenisers and lengths count, and it has what LeRobot leaves out of the files. */
+  /** The policy's configuration: its tokenisers and lengths take precedence, and it holds what LeRobot does not write to the files. */
   policy?: PolicyConfig;
 }
 
 /**
- * The device a configuration means: null and `auto` are the first CUDA device if there is one, else the CPU.
+ * Resolves a configured device: null and `auto` are the first CUDA device if there is one, else the CPU.
  *
  * @throws CraftError `DEVICE_UNAVAILABLE`
  */
@@ -64,7 +64,7 @@ export function loadPipeline(path: string, overrides: ProcessorOverrides = {}): 
   return loadSteps(path, allSteps(overrides.policy), overrides);
 }
 
-// Those of the policy come last: its configuration counts more than a file.
+// Those of the policy come last: its configuration takes precedence over a file.
 function allSteps(policy: PolicyConfig | undefined): StepBuilders {
   const others = POLICY_TYPES.map((type) => bound(registrationOf({ type }).savedSteps ?? {}, undefined));
   const own = policy === undefined ? {} : bound(registrationOf(policy).savedSteps ?? {}, policy);
@@ -81,8 +81,8 @@ function bound<C>(steps: PolicySteps<C>, config: C | undefined): StepBuilders {
  * Reads the processors of a checkpoint's `pretrained_model` folder. In checkpoints of LeRobot before 0.4, which have no
  * processor files, the statistics are taken from `model.safetensors`.
  *
- * @throws CraftError as {@link loadPipeline}; `PROCESSOR_FEATURES` where the policy's features have other shapes than the saved
- * statistics; `PROCESSOR_RELATIVE` where the policy wants relative actions and the checkpoint does not, or the other way round
+ * @throws CraftError as {@link loadPipeline}; `PROCESSOR_FEATURES` if the policy's features have other shapes than the saved
+ * statistics; `PROCESSOR_RELATIVE` if the policy wants relative actions and the checkpoint has absolute ones, or vice versa
  */
 export function loadProcessors(
   dir: string,
@@ -109,7 +109,7 @@ export function loadProcessors(
     stats === undefined ? { policy } : { policy, stats },
   );
   if (!sameActions(pre, config)) {
-    // New statistics give actions a new meaning anyway; older files may lack the steps.
+    // New statistics redefine the actions anyway, and older files may lack the steps.
     if (stats !== undefined) return makeProcessors(config, stats, { ...overrides, where: preprocessor });
     const asked = registrationOf(config).relativeActions?.(config) != null;
     const message = `the checkpoint's actions are ${asked ? 'absolute' : 'relative to the state'}`;

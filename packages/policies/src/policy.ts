@@ -10,18 +10,18 @@ export interface PolicyOutput {
   /** Its parts, for the log: scalars without a graph. */
   metrics: Record<string, Tensor | number>;
   /**
-   * Number of elements that `loss` and the metrics are means over: unpadded steps, valid tokens. A scalar tensor where the number is on
-   * the device. Default: the samples of the batch. {@link LossMean} weights batches by it.
+   * Number of elements that `loss` and the metrics are averaged over: unpadded steps, valid tokens. A scalar tensor if the number
+   * is on the device. Default: the batch size. {@link LossMean} weights batches by it.
    */
   count?: Tensor | number;
-  /** Where a loss adds up means over different elements: `loss` is Σ weight · metric over these metrics, each with a count of its own. */
+  /** For a loss that is a sum of means over different elements: Σ weight · metric over these metrics, each with its own count. */
   parts?: Record<string, LossPart>;
 }
 
 /** A metric that is a term of the loss. */
 export interface LossPart {
   weight: number;
-  /** Number of elements that the metric is a mean over. */
+  /** Number of elements that the metric is averaged over. */
   count: Tensor | number;
 }
 
@@ -47,31 +47,31 @@ export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.M
    */
   abstract override forward(batch: TensorBatch): PolicyOutput;
 
-  /** The actions from now on, normalised: `[B, chunk, a]`. In evaluation mode and without a graph, whatever the mode before. */
+  /** The next chunk of actions, normalised: `[B, chunk, a]`. Runs in evaluation mode and without a graph, whatever the current mode. */
   abstract predictActionChunk(batch: TensorBatch): Tensor;
 
   /** The next action, normalised: `[B, a]`. Keeps a queue: call `reset` at the start of an episode. */
   abstract selectAction(observation: TensorBatch): Tensor;
 
   /**
-   * How many of the next calls of `selectAction` hand out actions that are there already, whatever the observation shows: as long as it is
-   * not 0, pictures need not be taken. Default 0: every call looks.
+   * How many of the next calls of `selectAction` will return actions that are already predicted, whatever the observation: while it
+   * is not 0, no images need to be captured. Default 0: every call uses its observation.
    */
   get queuedActions(): number {
     return 0;
   }
 
-  /** Forgets what `selectAction` remembers of the episode. */
+  /** Clears what `selectAction` remembers of the episode. */
   abstract reset(): void;
 
   /** The trainable parameters, each in exactly one group; groups are LeRobot's, in its order, and may be empty. */
   abstract parameterGroups(): optim.ParameterGroup[];
 
   /**
-   * The backbone's hidden states on a batch of observations; actions in the batch are not looked at. The caller decides between
-   * training and evaluation mode, which is about dropout only: nothing is drawn from a posterior.
+   * The backbone's hidden states on a batch of observations; actions in the batch are ignored. The caller chooses training or
+   * evaluation mode, which affects dropout only: nothing is sampled from a posterior.
    *
-   * @throws CraftError `POLICY_HIDDEN_STATES` where the policy has none; `POLICY_INPUT`
+   * @throws CraftError `POLICY_HIDDEN_STATES` if the policy has none; `POLICY_INPUT`
    */
   hiddenStates(_batch: TensorBatch): HiddenStates {
     const message = `policy.type=${this.config.type} has no hidden states to compare`;
@@ -82,10 +82,10 @@ export abstract class Policy<C extends PolicyConfig = PolicyConfig> extends nn.M
   }
 
   /**
-   * The actions from now on with their graph, normalised: `[B, chunk, a]`. Deterministic: no dropout, and the mean of any latent
-   * variable; the mode is restored.
+   * The next chunk of actions with its autograd graph, normalised: `[B, chunk, a]`. Deterministic: no dropout, and the mean of any
+   * latent variable. The mode is restored.
    *
-   * @throws CraftError `POLICY_NO_ACTION_GRAPH` where actions are not a differentiable function of the weights; `POLICY_INPUT`
+   * @throws CraftError `POLICY_NO_ACTION_GRAPH` if actions are not a differentiable function of the weights; `POLICY_INPUT`
    */
   actionsForDistillation(_batch: TensorBatch): Tensor {
     const message = `policy.type=${this.config.type} chooses actions in steps that have no gradient`;
@@ -121,7 +121,7 @@ export function requireInput(batch: TensorBatch, key: string, shape: readonly nu
   return values;
 }
 
-/** The first feature that fits, with its name; undefined where none does. */
+/** The first feature that fits, with its name; undefined if there is none. */
 export function findFeature(
   features: PolicyFeatures,
   fits: (name: string, type: string) => boolean,
@@ -131,25 +131,25 @@ export function findFeature(
 }
 
 /**
- * What a policy's backbone makes of its observations, layer by layer.
+ * Hidden states of a policy's backbone on a batch of observations, layer by layer.
  *
- * One convention for every policy, teachers and students alike: entry 0 is the sequence of embeddings that enters the first layer,
- * entry i the output of layer i, and the last one lies after the final normalisation, where there is one. So n layers have n + 1
- * entries, and a negative index counts from the end: −1 is the final output, −2 the output of the second-to-last layer.
+ * The convention is the same for every policy, teacher and student: entry 0 is the sequence of embeddings that enters the first
+ * layer, entry i the output of layer i, and the last entry is taken after the final normalisation, if there is one. So n layers
+ * have n + 1 entries, and a negative index counts from the end: −1 is the final output, −2 the output of the second-to-last layer.
  */
 export interface HiddenStates {
   /** n_layers + 1 tensors, each `[B, L, H]`; gradients flow into them. */
   readonly layers: readonly Tensor[];
   /** Which positions hold a token: bool `[B, L]`. */
   readonly mask: Tensor;
-  /** Where the image tokens of all cameras lie in the sequence; length 0 where there are none. */
+  /** Range of the image tokens of all cameras in the sequence; length 0 if there are none. */
   readonly image: { readonly start: number; readonly length: number };
 }
 
 /**
  * Runs `body` with a module in evaluation mode (no dropout), then restores the mode of every module below it, also after an error.
  *
- * Gradients flow. A backward pass that goes through `torch.checkpoint` computes the forward pass again: it belongs into `body` too.
+ * Gradients flow. If `body` uses `torch.checkpoint`, run the backward pass inside it too, since that recomputes the forward pass.
  */
 export function inEvaluationMode<T>(module: nn.Module, body: () => T): T {
   const before = module.namedModules().map(([, each]) => [each, each.training] as const);
@@ -170,7 +170,7 @@ export interface LanguageModel {
   /**
    * ln p of every suffix given the images and the prefix, summed over its tokens. The caller sets the evaluation mode.
    *
-   * @param images `[3, height, width]` in [-1, 1]; may be none
+   * @param images `[3, height, width]` in [-1, 1]; may be empty
    * @param prefix token ids
    * @param suffixes token ids, at least one each
    */

@@ -13,16 +13,16 @@ import { type PolicyConfig, portablePolicyConfig, registrationOf } from './regis
 export interface MakePolicyOptions {
   /** Features of the dataset, by policy key; fill in what the configuration leaves empty. */
   features?: FeatureSources;
-  /** Whether weights are loaded afterwards, so that `pretrained_backbone_weights` need not be found. Default false. */
+  /** Whether weights are loaded afterwards, so that the file in `pretrained_backbone_weights` is not needed. Default false. */
   pretrained?: boolean;
 }
 
 /**
  * A policy with random weights (decided by `torch.manualSeed`), on the CPU, in training mode. ACT's image backbone starts from
- * `pretrained_backbone_weights` where that is a file; the policy's own configuration then has null there.
+ * `pretrained_backbone_weights` if that is a file; the policy's own configuration then holds null.
  *
- * @throws CraftError `POLICY_FEATURES` where configuration and dataset do not fit together; `POLICY_BACKBONE`,
- * `STATE_DICT_MISMATCH` for backbone weights that cannot be had or do not fit
+ * @throws CraftError `POLICY_FEATURES` if configuration and dataset do not match; `POLICY_BACKBONE`, `STATE_DICT_MISMATCH` for
+ * backbone weights that are missing or do not fit
  *
  * @example
  * ```ts
@@ -52,9 +52,9 @@ export function savePolicy(policy: Policy, processors: PolicyProcessors, dir: st
 }
 
 /**
- * Builds a policy and loads its weights, tensor by tensor and converted to the policy's dtypes: beyond the policy itself it takes a
- * few megabytes. Strict: every tensor of the model must be in the checkpoint, in its shape, and nothing else (LeRobot only logs
- * differences, and trains on from random weights). Adapters are put on the policy they belong to, and are trainable.
+ * Builds a policy and loads its weights, tensor by tensor and converted to the policy's dtypes, with only a few megabytes beyond
+ * the policy itself. Strict: every tensor of the model must be in the checkpoint, in its shape, and nothing else (LeRobot only logs
+ * differences, and continues with random weights). Adapters are attached to the policy they belong to, and are trainable.
  *
  * @param dir folder with `model.safetensors` (or its shards), or with adapters in PEFT's format
  * @param config the policy's configuration, with overrides applied
@@ -79,11 +79,11 @@ function loadWeights(policy: Policy, dir: string): void {
   });
 }
 
-/** Fields that decide nothing about the weights. */
+/** Fields that do not affect the weights. */
 const NOT_ARCHITECTURE =
   /^(optimizer_|scheduler_|push_to_hub|repo_id|private|tags|license|device|pretrained_|use_peft|use_amp)/;
 
-/** Why weights may not fit: the fields in which the checkpoint's own configuration, or its shapes, differ from what was asked for. */
+/** Why weights may not fit: the fields in which the checkpoint's own configuration, or its shapes, differ from the requested one. */
 function otherVariant(file: safetensors.TensorSource, dir: string, config: PolicyConfig): string {
   const path = join(dir, 'config.json');
   const saved = existsSync(path) ? readJsonObject(path) : {};

@@ -8,7 +8,7 @@ import { pi0Fast } from './pi0_fast/index.js';
 import type { RelativeActions } from './processors/relative-actions.js';
 import type { DeltaIndices, PolicyRegistration } from './registration.js';
 
-/** Every policy there is. A new one is a folder and a line here. */
+/** All policies. A new one is a folder and a line here. */
 export const POLICIES = [act, pi0Fast] as const;
 
 type SchemasOf<T extends readonly { schema: unknown }[]> = { -readonly [I in keyof T]: T[I]['schema'] };
@@ -30,7 +30,7 @@ const BY_TYPE = new Map<string, AnyRegistration>(
 /** The types that `--policy.type` accepts. */
 export const POLICY_TYPES = [...BY_TYPE.keys()] as PolicyType[];
 
-/** The registration of a policy; undefined for a type that there is not. */
+/** The registration of a policy; undefined for an unknown type. */
 export function findRegistration(type: string): AnyRegistration | undefined {
   return BY_TYPE.get(type);
 }
@@ -45,7 +45,7 @@ export function validatePolicy(config: PolicyConfig): Problem[] {
   return registrationOf(config).validate(config);
 }
 
-/** The optimiser and learning-rate schedule that belong to a policy. */
+/** A policy's default optimiser and learning-rate schedule. */
 export function policyPresets(config: PolicyConfig): {
   optimizer: OptimizerConfig;
   scheduler: SchedulerConfig | null;
@@ -57,7 +57,7 @@ export function policyPresets(config: PolicyConfig): {
   };
 }
 
-/** The frames that a sample for this policy is made of. */
+/** The frames that make up a sample for this policy. */
 export function policyDeltaIndices(config: PolicyConfig): DeltaIndices {
   return registrationOf(config).deltaIndices(config);
 }
@@ -67,14 +67,14 @@ export function policyRelativeActions(config: PolicyConfig): RelativeActions | n
   return registrationOf(config).relativeActions?.(config) ?? null;
 }
 
-/** Whether a policy has a language model that questions can be put to. */
+/** Whether a policy has a language model that can answer questions. */
 export function hasLanguageModel(type: PolicyType): boolean {
   return findRegistration(type)?.languageModel !== undefined;
 }
 
 /**
- * Downloads the weights that a new policy starts from, where its configuration names a repository of the Hub (such as
- * timm/resnet18.tv_in1k), and names the file instead. Any other configuration comes back as it is.
+ * Downloads the weights that a new policy starts from if its configuration names a Hub repository (such as timm/resnet18.tv_in1k),
+ * and names the file instead. Any other configuration is returned unchanged.
  *
  * @throws CraftError as `downloadPolicy`
  */
@@ -83,10 +83,10 @@ export async function fetchBackbone(config: PolicyConfig): Promise<PolicyConfig>
 }
 
 /**
- * Brings the tokenisers that a policy names to this machine and tries them, so that mistakes show before gigabytes of weights are read;
- * call it before the policy and its processors are made. Nothing happens for policies without language.
+ * Downloads the tokenisers that a policy names and checks them, so that mistakes show before gigabytes of weights are read. Call it
+ * before the policy and its processors are made. Does nothing for policies without language.
  *
- * @throws CraftError as `fetchTokenizer`; `TOKENIZER_…` where they do not fit together, or the model
+ * @throws CraftError as `fetchTokenizer`; `TOKENIZER_…` if they do not fit together, or do not fit the model
  */
 export async function fetchPolicyTokenizers(
   config: PolicyConfig,
@@ -96,8 +96,8 @@ export async function fetchPolicyTokenizers(
 }
 
 /**
- * A policy's fields with the files that lie in its checkpoint, where those that they name are not here: the checkpoint may have come
- * from another machine.
+ * Points a policy's fields to the files in its checkpoint if the files they name do not exist: the checkpoint may have come from
+ * another machine.
  *
  * @param dir the checkpoint's folder
  */
@@ -106,7 +106,7 @@ export function withOwnFiles(fields: PlainObject, dir: string): PlainObject {
 }
 
 /**
- * A policy's configuration as files hold it: without the fields that LeRobot would refuse, unless the policy uses them.
+ * A policy's configuration as written to files: without the fields that LeRobot would reject, unless the policy uses them.
  */
 export function portablePolicyConfig(config: PolicyConfig): Partial<PolicyConfig> {
   const neutral = Object.entries(registrationOf(config).extensions);
@@ -116,7 +116,7 @@ export function portablePolicyConfig(config: PolicyConfig): Partial<PolicyConfig
 }
 
 /**
- * Checks a parsed `config.json`, by whichever of LeRobot or this project it was written.
+ * Checks a parsed `config.json`, whether LeRobot or this project wrote it.
  *
  * @param source the file it came from, for the message.
  * @throws ConfigError with every problem.

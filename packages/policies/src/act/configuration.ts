@@ -6,8 +6,8 @@ import { basePolicyFields, normalizationMapping, validateBase } from '../config/
 /**
  * ACT, the action chunking transformer. Fields and defaults are LeRobot's `ACTConfig`, those for a bimanual ALOHA arm.
  *
- * Unlike LeRobot, a policy whose only input is `observation.state` is allowed, and `task_embedding_dim` lets it read the
- * instruction; LeRobot loads a policy only where that is 0.
+ * Unlike LeRobot, a policy whose only input is `observation.state` is allowed, and `task_embedding_dim` makes the instruction an
+ * input; LeRobot can load a policy only if that is 0.
  */
 export const actConfigSchema = z.strictObject({
   type: z.literal('act').describe('action chunking transformer'),
@@ -157,7 +157,7 @@ export function actSchedulerPreset(): SchedulerConfig | null {
   return null;
 }
 
-/** The frames a sample needs, relative to its own: the current observation and the actions from now on. */
+/** The frames a sample needs, relative to its own: the current observation and the chunk of actions that starts there. */
 export function actDeltaIndices(config: ActConfig): { observation: null; action: number[]; reward: null } {
   return {
     observation: null,

@@ -28,7 +28,7 @@ export const act: PolicyRegistration<typeof actConfigSchema> = {
   fetchBackbone,
 };
 
-/** The image backbone starts from `pretrained_backbone_weights` where that is a file; the policy's own configuration then has null there. */
+/** The image backbone starts from `pretrained_backbone_weights` if that is a file; the policy's own configuration then holds null. */
 function makeAct(config: ActConfig, pretrained: boolean): ActPolicy {
   const backbone = pretrained ? null : findBackboneWeights(config);
   const policy = new ActPolicy(forgetBackboneFile(config));

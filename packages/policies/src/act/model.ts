@@ -9,7 +9,7 @@ import { ActDecoder, ActEncoder, gridPositions, sinusoidalPositions } from './tr
 interface ActOutput {
   /** Normalised, `[B, chunk, a]`. */
   actions: Tensor;
-  /** What the VAE encoder made of the actions; null in evaluation mode and without the VAE. */
+  /** The VAE encoder's posterior for the actions; null in evaluation mode and without the VAE. */
   posterior: Posterior | null;
 }
 
@@ -22,9 +22,8 @@ interface Tokens {
 /**
  * The action chunking transformer (Zhao et al., 2023), as LeRobot's `modeling_act.py: ACT`, under its parameter names.
  *
- * Encoder tokens are, in this order: latent, `observation.state`, environment state, the
- * instruction (an extension), each camera's grid of image features. The
- * decoder starts from zeros and attends to them with one learned query per step of the chunk.
+ * Encoder tokens are, in this order: latent, `observation.state`, environment state, the instruction (an extension), each camera's
+ * grid of image features. The decoder starts from zeros and attends to them with one learned query per step of the chunk.
  */
 export class ActModel extends nn.Module {
   // Declared in LeRobot's order, which numbers the parameters in optimiser checkpoints.
@@ -116,8 +115,8 @@ export class ActModel extends nn.Module {
   }
 
   /**
-   * Hidden states of the encoder, with the latent variable at its mean of zero as when acting. The embeddings are without their
-   * positions, which every layer adds for itself.
+   * Hidden states of the encoder, with the latent variable at its mean of zero as in inference. The embeddings exclude the
+   * positions, which every layer adds itself.
    */
   hiddenStates(batch: TensorBatch): HiddenStates {
     const size = this.inputs(batch)[0]!.size(0);
@@ -224,7 +223,7 @@ interface ActFeature {
   readonly shape: readonly number[];
 }
 
-/** The inputs and the output of an ACT model, as LeRobot picks them out of a configuration. */
+/** The inputs and the output of an ACT model, as LeRobot selects them from a configuration. */
 interface ActFeatures {
   /** `observation.state`, `[s]`. Other features of type STATE are not used. */
   readonly state: ActFeature | undefined;

@@ -8,7 +8,7 @@ import { ActModel, klDivergence } from './model.js';
 /**
  * ACT as LeRobot's `modeling_act.py: ACTPolicy`.
  *
- * The loss is the masked L1 error, in training with the VAE plus `kl_weight` times the KL divergence; metrics are `l1_loss` and
+ * The loss is the masked L1 error, plus `kl_weight` times the KL divergence when training with the VAE; metrics are `l1_loss` and
  * `kld_loss`. In evaluation mode the latent variable is zero and the loss is the L1 error alone.
  *
  * @example
@@ -57,7 +57,7 @@ export class ActPolicy extends Policy<ActConfig> {
     return this.evaluating(() => this.model.call(batch).actions);
   }
 
-  /** Of the transformer encoder: latent, state and environment tokens, then every camera's grid. */
+  /** Hidden states of the transformer encoder: latent, state and environment tokens, then every camera's grid. */
   override hiddenStates(batch: TensorBatch): HiddenStates {
     return this.model.hiddenStates(batch);
   }
@@ -71,7 +71,7 @@ export class ActPolicy extends Policy<ActConfig> {
     return this.#queue.next(() => this.predictActionChunk(observation));
   }
 
-  /** With temporal ensembling always 0. */
+  /** Always 0 with temporal ensembling. */
   override get queuedActions(): number {
     return this.#queue.left;
   }
@@ -108,8 +108,8 @@ function maskedL1(actions: Tensor, target: Tensor, padded: Tensor): Tensor {
 }
 
 /**
- * Averages what overlapping chunks predict for the same moment, with weight exp(−coefficient · i) for the i-th oldest prediction
- * (Zhao et al., 2023, algorithm 2; LeRobot's `ACTTemporalEnsembler`). A positive coefficient favours old predictions.
+ * Averages the predictions of overlapping chunks for the same step, with weight exp(−coefficient · i) for the i-th oldest
+ * prediction (Zhao et al., 2023, algorithm 2; LeRobot's `ACTTemporalEnsembler`). A positive coefficient favours old predictions.
  *
  * Kept as a running average: memory does not grow.
  */
@@ -117,9 +117,9 @@ export class TemporalEnsemble {
   readonly #weights: readonly number[];
   /** `sums[n]`: sum of the first n + 1 weights. */
   readonly #sums: readonly number[];
-  /** Averages for the moments to come, `[B, chunk - 1, a]`. */
+  /** Averages for the coming steps, `[B, chunk - 1, a]`. */
   #averages: Tensor | null = null;
-  /** How many predictions each of them is made of. */
+  /** Number of predictions in each average. */
   #counts: number[] = [];
 
   constructor(coefficient: number, chunkSize: number) {
@@ -139,7 +139,7 @@ export class TemporalEnsemble {
   }
 
   /**
-   * Takes the chunk predicted at this step and gives the action for it.
+   * Adds the chunk predicted at this step and returns the action for it.
    *
    * @param chunk `[B, chunk, a]`
    * @returns `[B, a]`
@@ -157,7 +157,7 @@ export class TemporalEnsemble {
     );
   }
 
-  /** The chunk averaged with what is known about the same moments; its last step is new. */
+  /** Averages the chunk with earlier predictions for the same steps; its last step is new. */
   #merge(chunk: Tensor): Tensor {
     if (this.#averages === null) return chunk;
     const known = this.#counts.length;

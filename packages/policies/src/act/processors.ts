@@ -40,7 +40,7 @@ export function makeActProcessors(
 /** Name of {@link TaskEmbeddingStep} in files. */
 export const TASK_EMBEDDING_STEP = 'craft_task_embedding_processor';
 
-/** {@link TaskEmbeddingStep} as a file has it. */
+/** Builds {@link TaskEmbeddingStep} from its entry in a file. */
 export function readTaskEmbeddingStep(saved: SavedStep): TaskEmbeddingStep {
   return new TaskEmbeddingStep(readStepConfig(z.looseObject({ dim: z.int().min(1) }), saved).dim);
 }
@@ -49,9 +49,9 @@ export function readTaskEmbeddingStep(saved: SavedStep): TaskEmbeddingStep {
 export const TASK_EMBEDDING = 'observation.task_embedding';
 
 /**
- * A fixed embedding of an instruction, of length √dim: half of it the words, half the sentence as a whole, each hashed to a random
- * vector. Instructions that share words are near each other, no two are alike, and one that was never seen needs no new entry
- * anywhere. Case and punctuation do not count.
+ * A fixed embedding of an instruction, of norm √dim: half of it for the words, half for the sentence as a whole, each hashed to a
+ * random vector. Instructions that share words are close to each other, no two are alike, and a new instruction needs no new table
+ * entry. Case and punctuation are ignored.
  *
  * @example
  * ```ts
@@ -67,7 +67,7 @@ export function embedTask(task: string, dim: number): Float32Array {
   return Float32Array.from(sum, (value) => (value / length) * Math.sqrt(dim));
 }
 
-// A vector of ±1 that the text decides: FNV-1a seeds a xorshift generator.
+// A vector of ±1 determined by the text: FNV-1a seeds a xorshift generator.
 function addHashed(sum: Float64Array, text: string, weight: number): void {
   let state = 0x811c9dc5;
   for (const byte of Buffer.from(text)) state = Math.imul(state ^ byte, 0x01000193);

@@ -9,8 +9,8 @@ interface ResNetShape {
 }
 
 /**
- * No LeRobot backbones: `resnet18_quarter`, resnet18 with a quarter of its channels, which learns from small pictures without a GPU, and
- * `resnet18_narrow`, with an eighth, for tests.
+ * `resnet18_quarter` and `resnet18_narrow` are not LeRobot's: resnet18 with a quarter of its channels, which learns from small
+ * images without a GPU, and with an eighth, for tests.
  */
 const RESNETS: Readonly<Record<string, ResNetShape>> = {
   resnet18: { blocks: [2, 2, 2, 2], widths: [64, 128, 256, 512] },
@@ -115,7 +115,7 @@ export class ResNetBackbone extends nn.Module {
 /** torchvision's names for weights, such as `ResNet18_Weights.IMAGENET1K_V1`. */
 const TORCHVISION_NAME = /^(ResNet\d+)_Weights\.(\w+)$/;
 
-/** Tensors of torchvision's classifiers that the backbone has no use for: the last layer, and batch norm's step counters. */
+/** Tensors of torchvision's classifiers that the backbone does not use: the last layer, and batch norm's step counters. */
 const UNUSED = /^fc\.(weight|bias)$|\.num_batches_tracked$/;
 
 /** Whether the configuration names weights that the backbone starts from, and has a backbone at all. */
@@ -131,7 +131,7 @@ function isTorchvisionName(weights: string): boolean {
 /**
  * The file of `pretrained_backbone_weights`, or null where there is nothing to load.
  *
- * @throws CraftError `POLICY_BACKBONE` for torchvision's name of weights, saying how to get the file, and for a file that is not there
+ * @throws CraftError `POLICY_BACKBONE` for one of torchvision's names, saying how to get the file, and for a missing file
  */
 export function findBackboneWeights(config: ActConfig): string | null {
   if (!wantsWeights(config)) return null;
@@ -158,8 +158,8 @@ export function findBackboneWeights(config: ActConfig): string | null {
 }
 
 /**
- * The configuration of a policy whose weights are its own: a file that they came from is forgotten, because a checkpoint needs it no
- * more and LeRobot knows only torchvision's names there.
+ * The configuration of a policy that holds its own weights: drops the file they came from, because a checkpoint no longer needs it
+ * and LeRobot knows only torchvision's names there.
  */
 export function forgetBackboneFile(config: ActConfig): ActConfig {
   const weights = config.pretrained_backbone_weights;

@@ -3,12 +3,15 @@ import type { ActConfig } from './configuration.js';
 
 type Activation = (x: Tensor) => Tensor;
 
-/** The configuration's activation; gelu is the exact one. */
+/** The configuration's activation; gelu is the exact one, not the tanh approximation. */
 function activation(name: ActConfig['feedforward_activation']): Activation {
   return name === 'relu' ? (x) => x.relu() : (x) => x.gelu();
 }
 
-/** linear2(dropout(activation(linear1(x)))): LeRobot keeps the two layers in the transformer layer itself, and so do the names. */
+/**
+ * linear2(dropout(activation(linear1(x)))). As in LeRobot, the two layers belong to the transformer layer itself, so that names
+ * match.
+ */
 function feedForward(
   x: Tensor,
   layer: { linear1: nn.Linear; linear2: nn.Linear; dropout: nn.Dropout; activation: Activation },
@@ -16,7 +19,7 @@ function feedForward(
   return layer.linear2.call(layer.dropout.call(layer.activation(layer.linear1.call(x))));
 }
 
-/** Self-attention and feed-forward, each with a residual connection; normalised after, or with `pre_norm` before. */
+/** Self-attention and feed-forward, each with a residual connection; normalised afterwards, or before with `pre_norm`. */
 class ActEncoderLayer extends nn.Module {
   readonly selfAttn: nn.MultiheadAttention;
   readonly linear1: nn.Linear;
@@ -56,7 +59,7 @@ class ActEncoderLayer extends nn.Module {
   }
 }
 
-/** A stack of encoder layers; with `pre_norm` a last normalisation. */
+/** A stack of encoder layers, with a final normalisation if `pre_norm`. */
 export class ActEncoder extends nn.Module {
   readonly layers: nn.ModuleList<ActEncoderLayer>;
   readonly norm: nn.LayerNorm | nn.Identity;
@@ -136,7 +139,7 @@ class ActDecoderLayer extends nn.Module {
   }
 }
 
-/** A stack of decoder layers and a last normalisation. */
+/** A stack of decoder layers and a final normalisation. */
 export class ActDecoder extends nn.Module {
   readonly layers: nn.ModuleList<ActDecoderLayer>;
   readonly norm: nn.LayerNorm;

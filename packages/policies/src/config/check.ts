@@ -28,9 +28,10 @@ export function showValue(value: unknown): string {
 }
 
 /**
- * A configuration was refused. `problems` has every reason, not the first only.
+ * Thrown when a configuration is invalid. `problems` lists everything that is wrong, not only the first problem.
  *
- * The message is one line for one problem, otherwise a count and one line each. `source` (a file) is put in front.
+ * With one problem the message is a single line, otherwise a count followed by one line each. It starts with `source` (a file) if
+ * given.
  */
 export class ConfigError extends CraftError {
   readonly problems: readonly Problem[];
@@ -47,7 +48,7 @@ export class ConfigError extends CraftError {
 /**
  * The candidate closest to `name`, or null if none is plausible (more than 60 % of its characters would have to change).
  *
- * A name whose last part matches wins over spelling: `lr` finds `optimizer.lr`, `chunk_size` finds `policy.chunk_size`.
+ * A candidate whose last part matches beats a similar spelling: `lr` finds `optimizer.lr`, `chunk_size` finds `policy.chunk_size`.
  */
 export function nearest(name: string, candidates: Iterable<string>): string | null {
   const plain = name.replaceAll('-', '_');
@@ -61,16 +62,16 @@ export function nearest(name: string, candidates: Iterable<string>): string | nu
 }
 
 export interface Checked<C> {
-  /** The typed configuration with every default filled in; null if there are problems. */
+  /** The typed configuration with all defaults filled in; null if there are problems. */
   config: C | null;
   problems: Problem[];
 }
 
 /**
- * Checks a plain object against a schema, then the rules between fields, and reports everything that is wrong at once.
+ * Checks a plain object against a schema, then the rules between fields, and reports all problems at once.
  *
- * When single fields are wrong, the rules between the other fields are still checked, with the wrong ones at their
- * defaults; a rule that involves a wrong field (`Problem.related`) stays silent.
+ * If single fields are wrong, the rules between the other fields are still checked, with the wrong fields at their defaults; a rule
+ * that involves a wrong field (`Problem.related`) is not reported.
  */
 export function checkConfig<C>(
   schema: z.ZodType<C>,
@@ -113,14 +114,14 @@ function toProblems(issue: z.core.$ZodIssue, plain: unknown, fields: FieldSpec[]
     });
   }
   const field = fields.filter((one) => path === one.path || path.startsWith(`${one.path}.`)).at(-1);
-  // A choice of type is reported at the type field, anything below a list or dict at the whole field.
+  // An unknown `type` is reported at the type field, anything inside a list or dict at the whole field.
   const name = field?.kind === 'value' ? field.path : path;
   const found = getPath(plain, name);
   const expected = field === undefined ? issue.message : `expected ${field.type}`;
   return [{ field: name, found, message: found === undefined ? `missing, ${expected}` : expected }];
 }
 
-/** The problem of a name that no field has, with the nearest one that exists. */
+/** The problem for an unknown field; suggests the closest known name. */
 export function unknownField(name: string, found: unknown, fields: FieldSpec[], dashes = ''): Problem {
   const near = nearest(
     name,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** The part of JSON Schema that the project's zod schemas produce. */
 export type JsonSchema = z.core.JSONSchema.BaseSchema;
 
-/** One field of a configuration tree: what a flag, a line of `--help` or a row of the documentation is made from. */
+/** One field of a configuration tree. Flags, `--help` and the documentation are generated from these. */
 export interface FieldSpec {
   /** Dotted name: `policy.chunk_size`. */
   path: string;
@@ -13,7 +13,7 @@ export interface FieldSpec {
   variant: { group: string; type: string } | null;
   /** Allowed values in words: `integer ≥ 1`, `true|false`, `linear|cosine`. */
   type: string;
-  /** The default for readers, or null where the field must be given. */
+  /** The default as shown to users; null if the field is required. */
   default: string | null;
   description: string;
   schema: JsonSchema;
@@ -23,8 +23,8 @@ export interface FieldSpec {
  * Lists every field of a zod object schema in declaration order, groups before their fields, all choices of a
  * discriminated union one after the other.
  *
- * `.meta({ description, defaultText, typeText })` on a field overrides what is derived: `defaultText` for defaults that
- * are computed later, `typeText` for strings of a certain form.
+ * `.meta({ description, defaultText, typeText })` on a field overrides what is derived: `defaultText` for defaults that are
+ * computed later, `typeText` for strings in a particular format.
  */
 export function listFields(schema: z.ZodType): FieldSpec[] {
   const fields: FieldSpec[] = [];
@@ -47,7 +47,7 @@ function walk(given: JsonSchema, path: string, variant: FieldSpec['variant'], ou
   }
 }
 
-/** The object of a field that is an object or null, which has fields all the same; any other schema as it is. */
+/** Unwraps a field that is an object or null to the object, so that its fields are listed; returns any other schema unchanged. */
 function orNull(schema: JsonSchema): JsonSchema {
   const [one, ...others] = ((schema.anyOf ?? []) as JsonSchema[]).filter(({ type }) => type !== 'null');
   if (one?.properties === undefined || others.length > 0 || one.properties.type !== undefined) return schema;
@@ -122,7 +122,7 @@ function defaultText(schema: JsonSchema): string | null {
   return schema.default === undefined ? null : JSON.stringify(schema.default);
 }
 
-/** The members of a union, nested unions flattened; the schema itself where it is none. */
+/** The members of a union, nested unions flattened; just the schema itself if it is not a union. */
 export function branches(schema: JsonSchema): JsonSchema[] {
   const members = (schema.anyOf ?? schema.oneOf) as JsonSchema[] | undefined;
   if (members !== undefined) return members.flatMap(branches);
@@ -179,7 +179,7 @@ function rangeText(schema: JsonSchema): string {
   return ` in ${openLow ? '(' : '['}${low}, ${high}${openHigh ? ')' : ']'}`;
 }
 
-/** Zod writes the safe-integer bounds into every integer; they say nothing to a reader. */
+/** Drops the safe-integer bounds that zod adds to every integer: they tell the reader nothing. */
 function real(bound: number | undefined): number | undefined {
   return bound === undefined || Math.abs(bound) === Number.MAX_SAFE_INTEGER ? undefined : bound;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Problem } from './check.js';
 
-/** What a feature is to a policy, in LeRobot's words. */
+/** The role of a feature for a policy, by LeRobot's names. */
 export const featureTypeSchema = z.enum(['STATE', 'VISUAL', 'ENV', 'ACTION', 'REWARD', 'LANGUAGE']);
 export type FeatureType = z.infer<typeof featureTypeSchema>;
 
@@ -30,7 +30,7 @@ const hubText = (description: string) => z.string().nullable().default(null).des
 /**
  * Fields that every policy's `config.json` has, as LeRobot's `PreTrainedConfig`.
  *
- * Defaults are LeRobot's but for `push_to_hub`, which is off: nothing leaves the machine unless asked to.
+ * Defaults are LeRobot's, except that `push_to_hub` is off: nothing leaves the machine unless the user asks for it.
  */
 export const basePolicyFields = {
   n_obs_steps: z
@@ -77,7 +77,7 @@ export const basePolicyFields = {
   pretrained_revision: hubText('Revision of that checkpoint. Only null for now.'),
 };
 
-/** A normalisation mode for each type of feature; `defaults` are the policy's own. */
+/** A normalisation mode for each feature type; `defaults` are the policy's own. */
 export const normalizationMapping = <D extends Record<string, 'MEAN_STD' | 'QUANTILES' | 'IDENTITY'>>(
   defaults: D,
 ) =>
@@ -89,7 +89,7 @@ export const normalizationMapping = <D extends Record<string, 'MEAN_STD' | 'QUAN
         'is. MEAN_STD: (x - mean) / std; MIN_MAX and QUANTILES: to [-1, 1].',
     );
 
-/** The fields of every policy's configuration that say what goes in and out, and on which scale. */
+/** The fields of every policy's configuration that describe its inputs, its outputs and their normalisation. */
 export interface PolicyFeatureFields {
   input_features: PolicyFeatures;
   output_features: PolicyFeatures;

@@ -44,9 +44,9 @@ const questionSchema = z
   });
 
 /**
- * Reads questions, one JSON object per line: `question`, `choices` (at least two), `answer_index` (from 0), and `image_path`, `image` or
- * `images`; other fields are left alone, `id` names the question in results. Empty lines are skipped; any other that is not a question
- * is an error, since a result over the rest would be another test.
+ * Reads questions, one JSON object per line: `question`, `choices` (at least two), `answer_index` (from 0), and `image_path`,
+ * `image` or `images`. `id` names the question in results; other fields are ignored. Empty lines are skipped. Any other line that
+ * is not a question is an error, because a result over the remaining questions would be a different test.
  *
  * @param imageRoot folder that image paths are relative to. Default: the file's
  * @throws CraftError `MCQ_QUESTIONS` naming file, line and field

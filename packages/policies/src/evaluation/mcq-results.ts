@@ -2,7 +2,7 @@ import type { McqQuestion } from './mcq-questions.js';
 import type { ChoiceScore } from './mcq-scorer.js';
 import { wilsonInterval } from './wilson.js';
 
-/** How choices are compared: per token, or as they are. */
+/** How choices are compared: by mean log-likelihood per token, or by the sum. */
 const MCQ_RULES = ['mean', 'sum'] as const;
 export type McqRule = (typeof MCQ_RULES)[number];
 
@@ -15,7 +15,7 @@ export interface Share {
   high: number;
 }
 
-/** What a policy made of one question. */
+/** A policy's answer to one question. */
 export interface McqAnswer {
   line: number;
   id: string;
@@ -23,28 +23,28 @@ export interface McqAnswer {
   scores: readonly ChoiceScore[];
   /** The most likely choice, by each rule. */
   predicted: Record<McqRule, number>;
-  /** Score of the right choice less that of the best wrong one, nats (per token for `mean`). Above 0: answered rightly. */
+  /** Score of the right choice minus that of the best wrong one, in nats (per token for `mean`). Positive if the answer is right. */
   margin: Record<McqRule, number>;
 }
 
-/** A policy's answers together. */
+/** Summary of a policy's answers. */
 export interface McqSummary {
   accuracy: Record<McqRule, Share>;
   averageMargin: Record<McqRule, number>;
 }
 
-/** A policy against another on the same questions. */
+/** Comparison of one policy with another on the same questions. */
 export interface McqComparison {
-  /** Questions that only this policy answers rightly, and those that only the other does. */
+  /** Questions that only this policy gets right, and those that only the other one does. */
   gained: number;
   lost: number;
-  /** Chance of a difference this large, or larger, between policies of equal skill: exact two-sided sign test (McNemar). */
+  /** Probability of a difference at least this large between equally good policies: exact two-sided sign test (McNemar). */
   pValue: number;
   /** Mean change of the margin, nats. */
   marginChange: number;
 }
 
-/** @param correct of `of` questions, at least one */
+/** @param correct number of right answers among `of` questions; `of` ≥ 1 */
 export function wilson(correct: number, of: number): Share {
   const [low, high] = wilsonInterval(correct, of);
   return { correct, of, share: correct / of, low, high };
@@ -55,7 +55,7 @@ const byRule = <T>(value: (rule: McqRule) => T): Record<McqRule, T> => ({
   sum: value('sum'),
 });
 
-/** A tie with the right choice is not an answer: its margin is 0. */
+/** A tie between the right choice and a wrong one does not count as right: its margin is 0. */
 export function judge({ line, id, answer }: McqQuestion, scores: readonly ChoiceScore[]): McqAnswer {
   const best = (rule: McqRule, skip: number) =>
     scores.reduce(
@@ -83,7 +83,7 @@ export function summarise(answers: readonly McqAnswer[]): McqSummary {
   };
 }
 
-/** @param answers and `others` to the same questions, in the same order */
+/** @param answers and `others` are for the same questions, in the same order */
 export function compareAnswers(
   answers: readonly McqAnswer[],
   others: readonly McqAnswer[],
@@ -97,10 +97,10 @@ export function compareAnswers(
   });
 }
 
-/** Two-sided p of `a` against `b` tosses of a fair coin. */
+/** Two-sided p-value of `a` heads and `b` tails for a fair coin. */
 function signTest(a: number, b: number): number {
   const n = a + b;
-  // In logarithms: 2^-n underflows for a thousand questions.
+  // In log space: 2^-n underflows beyond about a thousand questions.
   let term = -n * Math.LN2;
   let tail = 0;
   for (let k = 0; k <= Math.min(a, b); k++) {

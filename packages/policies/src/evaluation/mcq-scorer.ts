@@ -7,23 +7,23 @@ import { registrationOf } from '../registry.js';
 import type { TextTokenizer } from '../tokenizers/text-tokenizer.js';
 import type { McqQuestion } from './mcq-questions.js';
 
-/** How likely one choice is. */
+/** The likelihood of one choice. */
 export interface ChoiceScore {
   /** ln p(choice | images, question): summed over its tokens. */
   sum: number;
-  /** The same per token, so that long choices are not at a disadvantage. */
+  /** `sum` divided by the number of tokens, so that long choices are not at a disadvantage. */
   mean: number;
   tokens: number;
 }
 
-/** PaliGemma's own form of a question. */
+/** PaliGemma's own prompt for a question. */
 export const MCQ_PROMPT = 'answer en {question}\n';
 
 /**
- * Token ids of the question and of every choice behind it. Each choice is tokenised together with the question, since tokens may span
- * the seam; what all of them begin with is the prefix.
+ * Token ids of the question and of every choice after it. Each choice is tokenised together with the question, since a token may
+ * span the boundary; the prefix is what all of these sequences have in common at the start.
  *
- * @throws CraftError `MCQ_TOKENS` where a choice has no tokens of its own
+ * @throws CraftError `MCQ_TOKENS` if a choice has no tokens of its own
  */
 export function tokenizeChoices(
   tokenizer: TextTokenizer,
@@ -48,7 +48,7 @@ export function tokenizeChoices(
  * Images are resized with padding to the policy's resolution and mapped to [-1, 1], as in training.
  *
  * @param prompt text with `{question}` in it, see {@link MCQ_PROMPT}
- * @throws CraftError `MCQ_POLICY` where it has none; `IMAGE_INVALID`, `MCQ_TOKENS`, naming the line
+ * @throws CraftError `MCQ_POLICY` if the policy has no language model; `IMAGE_INVALID`, `MCQ_TOKENS`, naming the line
  */
 export async function scoreQuestion(
   policy: Policy,

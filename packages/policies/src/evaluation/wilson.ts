@@ -1,6 +1,6 @@
 /**
- * Wilson's 95 % interval for a success rate: where the true rate plausibly lies after `trials` trials. Sensible at 0 and 1 too, where
- * the textbook interval has no width.
+ * Wilson's 95 % interval for a success rate observed over `trials` trials. Unlike the normal approximation, it keeps a sensible
+ * width at rates 0 and 1.
  *
  * @param z standard normal quantile; 1.96 for 95 %.
  * @returns lower and upper bound in [0, 1]
@@ -15,6 +15,6 @@ export function wilsonInterval(
   const spread = (z * z) / trials;
   const center = (rate + spread / 2) / (1 + spread);
   const half = (z / (1 + spread)) * Math.sqrt((rate * (1 - rate)) / trials + spread / (4 * trials));
-  // At 0 and at 1 the bound is the rate itself; rounding must not put it beside.
+  // At rates 0 and 1 one bound equals the rate; rounding must not move it.
   return [successes === 0 ? 0 : center - half, successes === trials ? 1 : center + half];
 }

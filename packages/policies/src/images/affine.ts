@@ -33,8 +33,8 @@ function inverseMatrix({ angle, translate = [0, 0], scale = 1, shear = [0, 0] }:
 }
 
 /**
- * Moves pixels by an affine map, as torchvision's `affine` with its defaults: each output pixel takes the nearest input pixel, and
- * is 0 where that lies outside.
+ * Applies an affine map, as torchvision's `affine` with its defaults: each output pixel takes the nearest input pixel, and is 0 if
+ * that lies outside the image.
  *
  * @param image `[..., 1 or 3, H, W]`, float
  * @throws CraftError `IMAGE_INVALID` for a scale that is not positive

@@ -58,15 +58,15 @@ export function adjustSaturation(image: Tensor, factor: number): Tensor {
   return scope(() => noGrad(() => blend(image, grayscale(image), factor)));
 }
 
-/** Below any difference of two channels that shows; keeps greys, which have no hue, from dividing by 0. */
+/** Smaller than any visible difference between channels; avoids a division by 0 for greys, which have no hue. */
 const TINY = 1e-12;
 
-/** The share of the range by which a channel exceeds the smallest, for a hue h in [0, 6]: clamp(sign·|h − centre| + shift, 0, 1). */
+/** A channel as a fraction of the range from smallest to largest, for a hue h in [0, 6]: clamp(sign·|h − centre| + shift, 0, 1). */
 const CHANNELS = { centre: [3, 2, 4], sign: [1, -1, -1], shift: [-1, 2, 2] };
 
 /**
- * Turns the hue of every pixel by `factor` of a full turn, as torchvision's `adjust_hue`: to HSV and back, the way back in closed
- * form. One channel is returned as it is.
+ * Rotates the hue of every pixel by `factor` of a full turn, as torchvision's `adjust_hue`: to HSV and back, with the inverse in
+ * closed form. One channel is returned as it is.
  *
  * @param image `[..., 1 or 3, H, W]`, float in [0, 1]
  * @param factor in [-0.5, 0.5]; 0 changes nothing

@@ -11,13 +11,13 @@ import {
 } from './transform-config.js';
 
 /**
- * Random changes of camera images in training, as LeRobot's `transforms.py: ImageTransforms`: each image gets
- * `max_num_transforms` of the configured transforms, drawn without replacement by weight, applied in their configured order (or in
- * the order drawn, with `random_order`).
+ * Random augmentation of camera images in training, as LeRobot's `transforms.py: ImageTransforms`: each image gets
+ * `max_num_transforms` of the configured transforms, drawn without replacement by weight and applied in their configured order (or
+ * in the order drawn, with `random_order`).
  *
- * As in LeRobot every camera of every sample draws for itself, and the frames of a sample's window share a draw. Unlike there, a
- * draw depends on seed, camera and sample number alone, so that neither the number of workers nor a resumed run changes it.
- * LeRobot 0.6.2 trains on uint8 images, which torchvision rounds after every transform; here they are float throughout.
+ * As in LeRobot, every camera of every sample gets its own draw, and the frames of a sample's window share it. Unlike in LeRobot, a
+ * draw depends only on seed, camera and sample number, so neither the number of workers nor a resumed run changes it. LeRobot 0.6.2
+ * trains on uint8 images, which torchvision rounds after every transform; here they are float throughout.
  *
  * @example
  * ```ts
@@ -57,9 +57,9 @@ export class ImageTransforms {
   }
 
   /**
-   * What happens to one image.
+   * Draws the transforms of one image.
    *
-   * @param sample number of the sample in the run, counted over epochs, so that a frame changes anew each time it is seen
+   * @param sample number of the sample in the run, counted across epochs, so that a frame gets a new draw each time it is seen
    */
   draw(camera: string, sample: number, size: ImageSize): ImageChange[] {
     if (!this.enabled) return [];
@@ -70,7 +70,7 @@ export class ImageTransforms {
   }
 
   /**
-   * Changes the images of a batch, each sample by its own draw.
+   * Transforms the images of a batch, each sample with its own draw.
    *
    * @param images float in [0, 1], `[B, ..., C, H, W]`
    * @param samples B sample numbers
@@ -96,13 +96,13 @@ export class ImageTransforms {
     );
   }
 
-  // A seed per camera, drawn from the run's seed and a hash of the name (FNV-1a): a camera's draws do not depend on the others'.
+  // One seed per camera, from the run's seed and a hash of the name (FNV-1a): a camera's draws do not depend on the other cameras.
   #cameraSeed(camera: string): number {
     const known = this.#cameraSeeds.get(camera);
     if (known !== undefined) return known;
     let hash = 0x811c9dc5;
     for (const byte of new TextEncoder().encode(camera)) hash = Math.imul(hash ^ byte, 0x01000193);
-    // Beyond 2³², where no epoch's number is: the sampler draws its orders from the same seed.
+    // Streams from 2³² on: those below are epoch numbers, with which the sampler draws its orders from the same seed.
     const seed = unit(new Xoshiro128(this.#seed, 2 ** 32 + (hash >>> 0))) * 2 ** 53;
     this.#cameraSeeds.set(camera, seed);
     return seed;
@@ -119,12 +119,12 @@ const FACTORS = {
 
 const COLORS = ['brightness', 'contrast', 'saturation', 'hue'] as const;
 
-/** One change of an image, its parameters drawn. */
+/** One transform with its parameters drawn. */
 export type ImageChange =
   | { op: keyof typeof FACTORS; factor: number }
   | ({ op: 'affine' } & Required<AffineParameters>);
 
-/** Carries out one change on `[..., C, H, W]`, float in [0, 1]. */
+/** Applies one transform to `[..., C, H, W]`, float in [0, 1]. */
 export function changeImage(image: Tensor, change: ImageChange): Tensor {
   return change.op === 'affine' ? affine(image, change) : FACTORS[change.op](image, change.factor);
 }
@@ -139,8 +139,8 @@ function uniform(random: Xoshiro128, [low, high]: readonly [number, number]): nu
 }
 
 /**
- * Draws the parameters of one transform as torchvision's classes do: factors uniform in their ranges, several of a ColorJitter in
- * random order, translations in whole pixels.
+ * Draws the parameters of one transform as torchvision's classes do: factors uniformly from their ranges, the changes of a
+ * ColorJitter in random order, translations in whole pixels.
  */
 function drawChanges(
   ranges: ImageTransformRanges,
@@ -186,8 +186,8 @@ function drawChanges(
 }
 
 /**
- * `count` different positions of `weights`, each drawn in proportion to the weights that are left: the distribution and the order
- * of `torch.multinomial` without replacement.
+ * Draws `count` different indices into `weights`, each in proportion to the remaining weights: the distribution and the order of
+ * `torch.multinomial` without replacement.
  */
 export function drawWeighted(weights: readonly number[], count: number, random: Xoshiro128): number[] {
   const left = weights.map((weight, index) => ({ weight, index }));
@@ -198,7 +198,7 @@ export function drawWeighted(weights: readonly number[], count: number, random: 
       rest -= weight;
       return rest < 0;
     });
-    // Rounding may leave a remainder behind the last weight.
+    // Rounding may leave a remainder after the last weight.
     if (at < 0) at = left.length - 1;
     return left.splice(at, 1)[0]!.index;
   });

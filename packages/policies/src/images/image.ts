@@ -5,7 +5,7 @@ type ImageLayout = 'hwc' | 'chw';
 
 const isChannels = (size: number | undefined) => size === 1 || size === 3;
 
-/** The layout that a shape shows. @throws CraftError `IMAGE_INVALID` where it shows none or both */
+/** Infers the layout from a shape. @throws CraftError `IMAGE_INVALID` if it fits neither layout or both */
 function layoutOf(shape: readonly number[]): ImageLayout {
   const last = isChannels(shape.at(-1));
   const first = isChannels(shape.at(-3));
@@ -22,7 +22,7 @@ function layoutOf(shape: readonly number[]): ImageLayout {
  * Decoded frames as policies read them: uint8 `[..., H, W, C]` or `[..., C, H, W]` becomes float32 `[..., C, H, W]`, contiguous,
  * divided by 255. Float frames only change their layout.
  *
- * @param layout of the input. Default: told by which dimension is 1 or 3
+ * @param layout of the input. Default: inferred from which dimension is 1 or 3
  * @throws CraftError `IMAGE_INVALID` for a shape that is not that of an image, or whose layout is ambiguous
  */
 export function toFloat(images: Tensor, layout: ImageLayout = layoutOf(images.shape)): Tensor {
@@ -38,7 +38,7 @@ export function toFloat(images: Tensor, layout: ImageLayout = layoutOf(images.sh
 /** [height, width] in pixels. */
 export type ImageSize = readonly [number, number];
 
-/** `[..., C, H, W]` as one batch, through `body`, and back. uint8 is computed in float32 and rounded. */
+/** Interpolates `[..., C, H, W]` as one batch. uint8 is computed in float32 and rounded. */
 function interpolateBatch(images: Tensor, size: ImageSize, antialias: boolean): Tensor {
   const leading = images.shape.slice(0, -3);
   const [channels = 0, height = 0, width = 0] = images.shape.slice(-3);
@@ -65,11 +65,11 @@ function hasSize(images: Tensor, [height, width]: ImageSize): boolean {
 }
 
 /**
- * Bilinear resizing of `[..., C, H, W]` without regard to the aspect ratio, as torchvision's `resize` of a tensor.
+ * Bilinear resizing of `[..., C, H, W]` that ignores the aspect ratio, as torchvision's `resize` of a tensor.
  *
  * @param images float, or uint8 (rounded to the nearest value)
  * @param options.antialias low-pass before shrinking. Default true, as torchvision
- * @returns in the input's dtype; the input itself where it has the size already
+ * @returns in the input's dtype; the input itself if it already has this size
  * @throws CraftError `IMAGE_INVALID`
  */
 export function resize(images: Tensor, size: ImageSize, options: { antialias?: boolean } = {}): Tensor {
@@ -84,9 +84,9 @@ export function resize(images: Tensor, size: ImageSize, options: { antialias?: b
  * antialiasing, sides rounded down.
  *
  * @param images float in [0, 1], clamped to it after interpolation; or uint8 (rounded)
- * @param options.padValue value of the padding, in the input's units. Default 0; openpi, whose images are in [-1, 1], has -1
+ * @param options.padValue value of the padding, in the input's units. Default 0; openpi, whose images are in [-1, 1], uses -1
  * @param options.range values are clamped to it. Default [0, 1], for uint8 [0, 255]
- * @returns in the input's dtype; the input itself, not clamped, where it has the size already
+ * @returns in the input's dtype; the input itself, not clamped, if it already has this size
  * @throws CraftError `IMAGE_INVALID`
  */
 export function resizeWithPad(
@@ -110,7 +110,7 @@ export function resizeWithPad(
   );
 }
 
-// A very long image would vanish; it keeps one row or column.
+// A very elongated image would round down to nothing: keep one row or column.
 function side(pixels: number, ratio: number): number {
   return Math.max(1, Math.trunc(pixels / ratio));
 }

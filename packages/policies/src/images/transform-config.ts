@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Problem } from '../config/check.js';
 
-/** What LeRobot's `ImageTransformConfig.type` may be here. */
+/** The supported values of LeRobot's `ImageTransformConfig.type`. */
 const TYPES = ['Identity', 'ColorJitter', 'SharpnessJitter', 'RandomAffine'] as const;
 
 const entrySchema = z.strictObject({
@@ -55,7 +55,7 @@ export type ImageTransformsConfig = z.infer<typeof imageTransformsConfigSchema>;
 
 const number = z.number();
 
-/** A range [low, high] around `center`; a single number is its half width. Null where it draws nothing but the center. */
+/** A range [low, high]; a single number is its half width around `center`. Null if the range is `center` alone. */
 const around = (center: number, lowest: number, highest: number) =>
   z
     .union([number.min(0), z.tuple([number, number])])
@@ -130,7 +130,7 @@ export function readImageTransform(
   return { problems };
 }
 
-/** Rules of the image transforms that the schema does not have: the arguments of each. */
+/** Checks the arguments of each image transform, which the schema leaves open. */
 export function validateImageTransforms(
   config: ImageTransformsConfig,
   field = 'dataset.image_transforms',

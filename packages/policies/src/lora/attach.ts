@@ -27,11 +27,11 @@ export function attachedLora(policy: Policy): AttachedLora | null {
 }
 
 /**
- * Gives linear layers of a policy adapters and freezes everything else: from then on `parameterGroups` holds the adapters (and what is
- * trained in full), and so do gradients, optimiser, CRaFT's surgery and checkpoints. The output is the same as before until the
- * first step. Random numbers are drawn for every adapter, in the order of the layers.
+ * Adds adapters to linear layers of a policy and freezes everything else. From then on `parameterGroups` holds only the adapters
+ * and what is trained in full, and so do gradients, optimiser, CRaFT's gradient surgery and checkpoints. The output is unchanged
+ * until the first step. Random numbers are drawn for every adapter, in the order of the layers.
  *
- * @throws CraftError `LORA_TARGETS` where the settings do not fit the policy; `LORA_ATTACHED` where it has adapters already
+ * @throws CraftError `LORA_TARGETS` if the settings do not fit the policy; `LORA_ATTACHED` if it already has adapters
  *
  * @example
  * ```ts
@@ -65,7 +65,7 @@ export function attachLora(policy: Policy, settings: LoraSettings): AttachedLora
   return result;
 }
 
-/** Takes the adapters off again; the layers' own weights stay as they are. */
+/** Removes the adapters; the layers' own weights are unchanged. */
 function detachLora(policy: Policy): void {
   for (const { name, layer, adapter } of attached.get(policy)?.layers ?? []) {
     replaceModule(policy, name, layer.base);
@@ -81,8 +81,8 @@ function replaceModule(policy: Policy, path: string, module: nn.Module): void {
 }
 
 /**
- * Adds every adapter's update to its layer's weight and removes the adapters: a policy like any other. The sum is formed in float32
- * and rounded once where the weight is bfloat16.
+ * Adds every adapter's update to its layer's weight and removes the adapters, which leaves an ordinary policy. The sum is computed
+ * in float32 and rounded once if the weight is bfloat16.
  *
  * @throws CraftError `LORA_NOT_ATTACHED`
  */
@@ -101,14 +101,14 @@ interface LoraTarget {
   layer: nn.Linear;
 }
 
-/** What `target_modules=all-linear` leaves out, as PEFT does: the layer that makes the vocabulary's logits. */
+/** Excluded from `target_modules=all-linear`, as in PEFT: the layer that computes the logits over the vocabulary. */
 const OUTPUT_LAYER = /(^|\.)lm_head$/;
 
 /**
  * The linear layers that a configuration names, by PEFT's rules: a list holds names or endings, a string is a regular expression
- * for whole names, `all-linear` is every linear layer but the output's. Modules that are trained in full get no adapter.
+ * for the full name, `all-linear` is every linear layer but the output layer. Modules that are trained in full get no adapter.
  *
- * @throws CraftError `LORA_TARGETS` where nothing matches, or something that cannot have an adapter does
+ * @throws CraftError `LORA_TARGETS` if nothing matches, or something that cannot have an adapter does
  */
 function findTargets(
   model: nn.Module,

@@ -4,8 +4,8 @@ import type { Problem } from '../config/check.js';
 import { findRegistration } from '../registry.js';
 
 /**
- * `--peft.*`: low-rank adapters (LoRA) instead of all weights. Names and defaults are LeRobot's `PeftConfig`, of whose methods this is
- * the one there is; `lora_dropout` and `use_rslora` are PEFT's own and additions to LeRobot's flags.
+ * `--peft.*`: train low-rank adapters (LoRA) instead of all weights. Names and defaults are LeRobot's `PeftConfig`; LoRA is the
+ * only supported method. `lora_dropout` and `use_rslora` are PEFT's, and not among LeRobot's flags.
  */
 export const peftConfigSchema = z.strictObject({
   target_modules: z
@@ -55,7 +55,7 @@ export const peftConfigSchema = z.strictObject({
 });
 export type PeftConfig = z.infer<typeof peftConfigSchema>;
 
-/** LeRobot refuses fields that it does not know: PEFT's own stay out where they say nothing. */
+/** LeRobot rejects unknown fields, so PEFT's own are left out at their defaults. */
 export function peftForLeRobot(config: PeftConfig): Partial<PeftConfig> {
   const { lora_dropout: dropout, use_rslora: stabilised, ...own } = config;
   return {
@@ -82,37 +82,37 @@ export function validatePeft(
   return [];
 }
 
-// The layers that get an adapter unless told otherwise; null where there is no good choice.
+// The layers that get an adapter by default; null if there is no good choice.
 function defaultTargets(policyType: string): string | null {
   return findRegistration(policyType)?.loraTargets ?? null;
 }
 
-/** What adapters are made from: PEFT's `LoraConfig`, as far as it is supported. */
+/** The supported part of PEFT's `LoraConfig`. */
 export interface LoraSettings {
   readonly r: number;
   readonly loraAlpha: number;
   readonly loraDropout: number;
   readonly useRslora: boolean;
   readonly init: 'uniform' | 'gaussian';
-  /** Names or their endings, or a regular expression for whole names. */
+  /** Names or their endings, or a regular expression for the full name. */
   readonly targetModules: string | readonly string[];
-  /** Endings of the modules that are trained in full. */
+  /** Endings of the names of modules that are trained in full. */
   readonly modulesToSave: readonly string[];
-  /** Ranks and strengths that differ, by the ending of a module's name (a regular expression). */
+  /** Ranks and alphas that differ from the default, by a regular expression for the end of a module's name. */
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Folder or `user/name` of the policy that the adapters belong to. */
   readonly baseModel: string;
 }
 
-/** PEFT's default strength, which LeRobot leaves alone. */
+/** PEFT's default `lora_alpha`, which LeRobot does not change. */
 const DEFAULT_ALPHA = 8;
 
 /**
- * What `--peft.*` asks for.
+ * The LoRA settings that `--peft.*` asks for.
  *
  * @param baseModel folder or `user/name` of the policy that gets the adapters
- * @throws CraftError `LORA_TARGETS` where neither the flags nor the policy name layers
+ * @throws CraftError `LORA_TARGETS` if neither the flags nor the policy name layers
  */
 export function loraSettings(peft: PeftConfig, policyType: string, baseModel: string): LoraSettings {
   const targetModules = peft.target_modules ?? defaultTargets(policyType);
@@ -136,7 +136,7 @@ export function loraSettings(peft: PeftConfig, policyType: string, baseModel: st
   };
 }
 
-/** Rank and factor of one layer. */
+/** Rank and scaling factor of one layer. */
 export function layerScale(settings: LoraSettings, name: string): { r: number; scaling: number } {
   const pick = (patterns: Readonly<Record<string, number>>, otherwise: number) =>
     Object.entries(patterns).find(([ending]) => new RegExp(`^(.*\\.)?(${ending})$`).test(name))?.[1] ??

@@ -48,7 +48,7 @@ export function saveAdapters(policy: Policy, lora: AttachedLora, dir: string): v
 }
 
 /**
- * Gives a policy that has its base's weights the adapters of a folder, trainable.
+ * Attaches the adapters of a folder, trainable, to a policy that has its base's weights.
  *
  * @throws CraftError `CHECKPOINT_NOT_FOUND`, `LORA_UNSUPPORTED`, `LORA_TARGETS`; `STATE_DICT_MISMATCH` naming what is missing or does
  * not belong
@@ -72,7 +72,7 @@ const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 
 const off = z.union([z.literal(false), z.null()]).optional();
 
-/** The fields of PEFT's `LoraConfig` that decide what is computed; those that must have one value only are listed with it. */
+/** The fields of PEFT's `LoraConfig` that affect the computation; those with a single supported value are pinned to it. */
 const adapterConfigSchema = z.looseObject({
   peft_type: z.literal('LORA'),
   base_model_name_or_path: z.string().nullable().optional(),
@@ -97,8 +97,8 @@ const adapterConfigSchema = z.looseObject({
 /**
  * Reads `adapter_config.json`.
  *
- * @throws CraftError `CONFIG_UNREADABLE`; `LORA_UNSUPPORTED` naming a field whose value asks for something else than plain LoRA on
- * linear layers, or a base that is missing
+ * @throws CraftError `CONFIG_UNREADABLE`; `LORA_UNSUPPORTED` naming a field that asks for something other than plain LoRA on linear
+ * layers, or a base that is missing
  */
 function readAdapterConfig(dir: string): LoraSettings {
   const file = join(dir, ADAPTER_CONFIG_FILE);
@@ -131,7 +131,7 @@ function readAdapterConfig(dir: string): LoraSettings {
 /**
  * The text of `adapter_config.json` as PEFT writes it.
  *
- * @param targets names of the layers, for `all-linear`, which PEFT accepts for transformers' own models only
+ * @param targets names of the layers, written in place of `all-linear`, which PEFT accepts only for transformers' own models
  */
 function adapterConfigText(settings: LoraSettings, targets: readonly string[]): string {
   const { targetModules } = settings;
@@ -170,7 +170,7 @@ export function holdsAdapters(dir: string): boolean {
   return existsSync(join(dir, ADAPTER_CONFIG_FILE)) && !existsSync(join(dir, 'model.safetensors'));
 }
 
-/** How adapters name their base: as `user/name` where it came from the Hub, so that they work on another machine too. */
+/** The name of the base in an adapter's files: `user/name` if it came from the Hub, so that it works on another machine too. */
 function portableName(folder: string): string {
   const inCache = relative(join(policyCacheFolder('a/b'), '..', '..'), folder).split(sep);
   const [user, name] = inCache;
@@ -182,7 +182,7 @@ function portableName(folder: string): string {
  * The folder of the policy that adapters belong to.
  *
  * @param dir folder with `adapter_config.json`
- * @throws CraftError `LORA_BASE` where it is neither a folder nor downloaded, or holds adapters itself
+ * @throws CraftError `LORA_BASE` if the base is neither a folder nor downloaded, or holds adapters itself
  */
 export function baseFolder(dir: string): string {
   const { baseModel } = readAdapterConfig(dir);
@@ -202,7 +202,7 @@ export function baseFolder(dir: string): string {
   );
 }
 
-/** Brings the base of adapters from the Hub where that is where it is; any other folder is left alone. */
+/** Downloads the base of adapters if it is a Hub repository; does nothing if it is a folder. */
 export async function fetchBase(dir: string, onWarning?: (line: string) => void): Promise<void> {
   if (!holdsAdapters(dir)) return;
   const { baseModel } = readAdapterConfig(dir);

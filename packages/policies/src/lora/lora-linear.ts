@@ -4,8 +4,9 @@ import { nn, noGrad, scope, type Tensor } from '@craft-ft/torch';
 export const ADAPTER = 'adapter';
 
 /**
- * A low-rank update of a linear layer's weight: adds scaling · B·A·x to its output (Hu et al., 2021). The product B·A is never formed
- * in training. A starts uniform as PyTorch's linear layers do (or normal with deviation 1/r), B at zero: at first nothing changes.
+ * A low-rank update of a linear layer's weight: adds scaling · B·A·x to its output (Hu et al., 2021). The product B·A is never
+ * formed in training. A starts uniform as PyTorch's linear layers do (or normal with deviation 1/r), B at zero, so the output is
+ * unchanged at first.
  */
 export class LoraAdapter extends nn.Module {
   /** A: `[r, inFeatures]` */
@@ -35,7 +36,7 @@ export class LoraAdapter extends nn.Module {
     this.to({ device: layer.weight.device });
   }
 
-  /** What is to be added to the layer's output; in the adapter's dtype, float32 also where the layer is bfloat16 (as PEFT). */
+  /** The term to add to the layer's output, in the adapter's dtype: float32 even if the layer is bfloat16, as in PEFT. */
   override forward(x: Tensor): Tensor {
     const dtype = this.lora_A.weight.dtype;
     const input = this.dropout.call(x.dtype === dtype ? x : x.to(dtype));
@@ -49,8 +50,8 @@ export class LoraAdapter extends nn.Module {
 }
 
 /**
- * A linear layer with a low-rank update, in the place of the layer itself: its parameters keep their names, those of the update are
- * added as `adapter.lora_A.weight` and `adapter.lora_B.weight`.
+ * A linear layer with a low-rank update, which replaces the original layer: its parameters keep their names, those of the update
+ * are added as `adapter.lora_A.weight` and `adapter.lora_B.weight`.
  */
 export class LoraLinear extends nn.Module {
   /** The layer's own, frozen. */

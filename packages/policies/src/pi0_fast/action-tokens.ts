@@ -7,7 +7,7 @@ import { type ActionChunk, FastTokenizer } from './fast/tokenizer.js';
 const PREFIX = 'Action: ';
 const SUFFIX = '|';
 
-/** A chunk as the tokens a policy learns to predict; every array has `maxTokens` entries. */
+/** A chunk as the tokens that a policy learns to predict; every array has `maxTokens` entries. */
 interface ActionSequence {
   /** Padded with 0. */
   ids: number[];
@@ -33,7 +33,7 @@ interface ActionTokensOptions {
   fast: FastTokenizer;
   /** Ids at the end of the text vocabulary that FAST codes leave free. Default 128: PaliGemma's segmentation tokens. */
   fastSkipTokens?: number;
-  /** Whether decoding insists on the prefix. Default true. */
+  /** Whether decoding requires the prefix. Default true. */
   validatePrefix?: boolean;
   /** Whether EOS follows "|". Default true, as LeRobot. */
   addEos?: boolean;
@@ -83,12 +83,12 @@ export class ActionTokens {
     this.#checkRoom(fastSkipTokens);
   }
 
-  /** The text id of a FAST code, and the other way round. */
+  /** Maps a FAST code to its text id, and vice versa. */
   map(id: number): number {
     return this.#offset - id;
   }
 
-  /** Codes must not be the tokens that frame them, nor, where that is known, text. */
+  /** Codes must not collide with the tokens around them nor, as far as known, with text. */
   #checkRoom(skip: number): void {
     const { text, fast } = this;
     const lowest = this.map(fast.vocabSize - 1);
@@ -103,7 +103,7 @@ export class ActionTokens {
     );
   }
 
-  /** Tokens of a chunk that is already made of FAST ids. */
+  /** The token sequence of a chunk that is already encoded as FAST ids. */
   frame(fastIds: readonly number[], maxTokens: number): ActionSequence {
     const before = [this.bosId, ...this.prefixIds];
     const codes = fastIds.map((id) => this.map(id));
@@ -127,8 +127,8 @@ export class ActionTokens {
   }
 
   /**
-   * Actions of generated tokens: cut at the first "|", "Action: " removed wherever it stands, the rest mapped back and decoded, with
-   * whatever lacks as 0. Never throws: without the prefix, where it is insisted on, all actions are 0.
+   * Decodes generated tokens: cuts at the first "|", removes "Action: " wherever it occurs, maps the rest back to FAST codes and
+   * decodes them, with 0 for whatever is missing. Never throws: if the prefix is required and missing, all actions are 0.
    */
   decode(tokens: readonly number[], timeHorizon: number, actionDim: number): DecodedActions {
     const generated = tokens[0] === this.bosId ? tokens.slice(1) : tokens;
@@ -176,9 +176,9 @@ function lacking(text: TextTokenizer, what: string, tokens: number): CraftError 
 }
 
 /**
- * The text tokeniser of a configuration, from what is on this machine.
+ * Loads the text tokeniser of a configuration from files on this machine.
  *
- * @param vocabulary ids that the model embeds. Default: the variant's
+ * @param vocabulary number of ids that the model embeds. Default: the variant's
  * @throws CraftError `TOKENIZER_…` naming the field, `TOKENIZER_VOCAB_TOO_LARGE` where the model embeds fewer ids
  */
 export function loadTextTokenizer(

@@ -177,7 +177,7 @@ export function pi0FastOptimizerPreset(config: Pi0FastConfig): OptimizerConfig {
   };
 }
 
-/** Warm-up, then a cosine; both shrink with a run that is shorter. */
+/** Warm-up, then cosine decay; both are scaled down for a shorter run. */
 export function pi0FastSchedulerPreset(config: Pi0FastConfig): SchedulerConfig | null {
   return {
     type: 'cosine_decay_with_warmup',
@@ -188,7 +188,7 @@ export function pi0FastSchedulerPreset(config: Pi0FastConfig): SchedulerConfig |
   };
 }
 
-/** The frames a sample needs, relative to its own: the current observation and the actions from now on. */
+/** The frames a sample needs, relative to its own: the current observation and the chunk of actions that starts there. */
 export function pi0FastDeltaIndices(config: Pi0FastConfig): {
   observation: null;
   action: number[];

@@ -3,7 +3,7 @@ import { KvCache } from '../vlm/attention.js';
 import type { Encoded, Pi0FastModel, Prefix } from './model.js';
 
 interface DecodingOptions {
-  /** Tokens at most. */
+  /** Maximum number of tokens. */
   maxSteps: number;
   /** 0: the most likely token; above, a draw from softmax(logits / temperature). */
   temperature: number;
@@ -15,18 +15,18 @@ interface DecodingOptions {
   onLogits?: (logits: Tensor) => void;
 }
 
-/** What the next token's logits come from. */
+/** Computes the logits of the next token. */
 interface Decoder {
   /** Logits `[B, vocabulary]` after the prefix. */
   start(): Tensor;
-  /** Logits after the tokens `[B, 1]`, of which the last call's are the predecessors. */
+  /** Logits after the tokens `[B, 1]`, which follow those of the previous call. */
   next(tokens: Tensor): Tensor;
   dispose(): void;
 }
 
 /**
- * Action tokens one after the other, after a prefix that ends with BOS; each attends to everything valid before it. Stops when every
- * row has ended. Without a graph; the caller sets the evaluation mode.
+ * Generates action tokens one by one after a prefix that ends with BOS; each attends to everything valid before it. Stops when
+ * every row has ended. Without a graph; the caller sets the evaluation mode.
  *
  * @returns `maxSteps` tokens per row, 0 after its end
  */
@@ -106,7 +106,7 @@ function cached(model: Pi0FastModel, prefix: Prefix, maxSteps: number): Decoder 
   };
 }
 
-/** Everything again at each step, as a check of the cache and for devices without room for it. */
+/** Recomputes the whole sequence at each step, as a check of the cache and for devices without memory for it. */
 function uncached(model: Pi0FastModel, prefix: Prefix): Decoder {
   let generated: Tensor | null = null;
   const logits = (): Tensor => {

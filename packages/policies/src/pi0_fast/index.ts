@@ -25,7 +25,7 @@ export const pi0Fast: PolicyRegistration<typeof pi0FastConfigSchema> = {
   optimizerPreset: pi0FastOptimizerPreset,
   schedulerPreset: pi0FastSchedulerPreset,
   deltaIndices: pi0FastDeltaIndices,
-  // Newer versions have dropped it; in those before, true is the default.
+  // Dropped by newer versions; in older ones, true is the default.
   extensions: { validate_action_token_prefix: true },
   make: (config) => new Pi0FastPolicy(config),
   makeProcessors: makePi0FastProcessors,
@@ -48,7 +48,7 @@ export const pi0Fast: PolicyRegistration<typeof pi0FastConfigSchema> = {
       return variant === null ? null : variantField(variant);
     },
   },
-  // LeRobot has no default for pi0_fast; these are what it takes for pi0.
+  // LeRobot has no default for pi0_fast; these are its defaults for pi0.
   loraTargets: DECODER_ATTENTION,
   languageModel: (policy) => pi0FastLanguageModel(policy as unknown as Pi0FastPolicy),
 };

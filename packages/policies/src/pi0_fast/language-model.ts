@@ -3,7 +3,7 @@ import type { LanguageModel } from '../policy.js';
 import type { Pi0FastModel, Prefix, Tokens } from './model.js';
 import type { Pi0FastPolicy } from './policy.js';
 
-/** The PaliGemma inside a policy, as a language model that sees images. */
+/** The PaliGemma inside a policy, as a vision-language model. */
 export function pi0FastLanguageModel({ config, model }: Pi0FastPolicy): LanguageModel {
   return {
     tokenizerName: config.text_tokenizer_name,
@@ -14,8 +14,8 @@ export function pi0FastLanguageModel({ config, model }: Pi0FastPolicy): Language
 }
 
 /**
- * ln p of every token of a suffix, given the prefix and the tokens before it. The prefix (images, language) attends to itself in both
- * directions and never to the suffix, the suffix is causal: what PaliGemma was trained with.
+ * ln p of every token of a suffix, given the prefix and the tokens before it. The prefix (images, language) attends to itself in
+ * both directions and never to the suffix; the suffix is causal, as in PaliGemma's training.
  *
  * @param suffix `[N, T]`; padding at the end
  * @returns float32 `[N, T]`, 0 at padding
@@ -25,7 +25,7 @@ export function suffixLogProbs(model: Pi0FastModel, prefix: Prefix, suffix: Toke
     scope(() => {
       const encoded = model.call(prefix, suffix);
       const count = suffix.ids.size(1);
-      // A position predicts its successor: the first token of the suffix comes from the last position of the prefix.
+      // Each position predicts the next token: the first token of the suffix comes from the last position of the prefix.
       const before = encoded.states.at(-1)!.narrow(1, encoded.prefixLength - 1, count);
       const logProbs = model.logits(model.normalise(before)).logSoftmax(-1);
       const chosen = logProbs.gather(-1, suffix.ids.unsqueeze(-1)).squeeze(-1);

@@ -3,20 +3,20 @@ import type { KvCache } from '../vlm/attention.js';
 import { makeWeights, PaliGemma, type PaligemmaSizes } from '../vlm/paligemma.js';
 import type { Pi0FastConfig } from './configuration.js';
 
-/** Token ids int64 `[B, N]` and which of them count, bool `[B, N]`. */
+/** Token ids int64 `[B, N]` and which of them are valid, bool `[B, N]`. */
 export interface Tokens {
   ids: Tensor;
   mask: Tensor;
 }
 
-/** What the model sees before it acts. */
+/** The model's input before the action tokens. */
 export interface Prefix {
-  /** Output of `imageFeatures` and, per camera, whether it is there (bool `[B, cameras]`); null without cameras. */
+  /** Output of `imageFeatures` and, per camera, whether it is present (bool `[B, cameras]`); null without cameras. */
   images: { features: Tensor; mask: Tensor } | null;
   language: Tokens;
 }
 
-/** A sequence that went through the decoder. */
+/** The decoder's output for a sequence, and its masks. */
 export interface Encoded extends SequenceMasks {
   /** Embeddings, then the output of every layer, not normalised: `[B, L, width]` each. */
   states: Tensor[];
@@ -94,7 +94,7 @@ export class Pi0FastModel extends nn.Module {
   override forward(prefix: Prefix, actions: Tokens | null, cache: KvCache | null = null): Encoded {
     const { languageModel } = this.paligemma.model;
     const { images, language } = prefix;
-    // A single lookup for all tokens: its gradient is as large as the whole table.
+    // A single lookup for all tokens: the gradient of each lookup is as large as the whole table.
     const embedded = languageModel.embed(
       actions === null ? language.ids : cat([language.ids, actions.ids], 1),
     );
@@ -127,7 +127,7 @@ function prefixMask({ images, language }: Prefix): Tensor {
 
 /** Who attends to whom in a sequence of a prefix (images, language) and a suffix (action tokens). */
 interface SequenceMasks {
-  /** Positions that hold something: bool `[B, L]`. */
+  /** Positions that are not padding: bool `[B, L]`. */
   valid: Tensor;
   /** Query (row) may attend to key (column): bool `[B, L, L]`. */
   allowed: Tensor;
@@ -155,7 +155,7 @@ export function sequenceMasks(prefix: Tensor, suffix: Tensor | null): SequenceMa
   };
 }
 
-/** What `actionTokenLoss` found. */
+/** Result of `actionTokenLoss`. */
 interface TokenLoss {
   /** Mean cross-entropy over the targets of the whole batch, nats; 0 where there are none. */
   loss: Tensor;
@@ -166,9 +166,9 @@ interface TokenLoss {
 }
 
 /**
- * Next-token loss: the state of action token i predicts token i + 1, where that one counts. The first action token is never a target.
+ * Next-token loss: the state of action token i predicts token i + 1, if that is valid. The first action token is never a target.
  *
- * The head, and with it most of the memory, is spent on positions with a target only; the result is that of LeRobot's mask.
+ * The head, which takes most of the memory, is applied only to positions with a target; the result equals that of LeRobot's mask.
  */
 export function actionTokenLoss(model: Pi0FastModel, encoded: Encoded, actions: Tokens): TokenLoss {
   const count = actions.ids.size(1) - 1;

@@ -14,16 +14,16 @@ import { ACTION_TOKEN_MASK, ACTION_TOKENS } from './processors.js';
 const LANGUAGE = [LANGUAGE_TOKENS, LANGUAGE_MASK] as const;
 const ACTION = [ACTION_TOKENS, ACTION_TOKEN_MASK] as const;
 
-/** What turns generated tokens into actions; `ActionTokens` is one. */
+/** Decodes generated tokens to actions; implemented by `ActionTokens`. */
 export type ActionDetokenizer = Pick<ActionTokens, 'bosId' | 'endId' | 'decode'>;
 
 /**
- * π0-FAST as LeRobot's `modeling_pi0_fast.py: PI0FastPolicy`: reads camera images and a prompt with instruction and state, and writes
- * the next chunk of actions as FAST tokens.
+ * π0-FAST as LeRobot's `modeling_pi0_fast.py: PI0FastPolicy`: reads camera images and a prompt with instruction and state, and
+ * generates the next chunk of actions as FAST tokens.
  *
- * A batch holds images by camera key in [0, 1], `observation.language.tokens` and `.attention_mask`, and in training `action.tokens`
- * and `action.token_mask`. Metrics of the loss are `ce_loss` and `token_accuracy`. The tokenisers are needed, and loaded, only where
- * tokens become actions or BOS is added.
+ * A batch holds images by camera key in [0, 1], `observation.language.tokens` and `.attention_mask`, and in training
+ * `action.tokens` and `action.token_mask`. Metrics of the loss are `ce_loss` and `token_accuracy`. The tokenisers are loaded on
+ * first use: they are needed only to decode actions and to add BOS.
  *
  * @example
  * ```ts
@@ -42,8 +42,8 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   onWarning: (message: string) => void = (message) => console.warn(message);
 
   /**
-   * @param sizes of another network than the variant's
-   * @throws CraftError `POLICY_FEATURES` where there is no action, or it is no vector
+   * @param sizes of the network, if not the variant's
+   * @throws CraftError `POLICY_FEATURES` if there is no action, or it is not a vector
    */
   constructor(config: Pi0FastConfig, sizes: PaligemmaSizes = VARIANT_SIZES[config.paligemma_variant]) {
     super(config);
@@ -65,7 +65,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
   }
 
   /**
-   * Tokens that do not decode give LeRobot's fallback: what can be read of them, else zeros.
+   * Tokens that do not decode give LeRobot's fallback: as much as can be decoded, and zeros for the rest.
    *
    * @returns `[B, chunk_size, a]`, normalised. (LeRobot decodes with `n_action_steps` as the length of the DCT, which gives other
    * actions where the two differ.)
@@ -85,7 +85,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     }).to(this.device);
   }
 
-  /** The action tokens that the policy writes for a batch: `max_decoding_steps` per row, 0 after "|". */
+  /** Generates the action tokens for a batch: `max_decoding_steps` per row, 0 after "|". */
   generateTokens(batch: TensorBatch): number[][] {
     const { max_decoding_steps: maxSteps, temperature, use_kv_cache: cache } = this.config;
     const { endId } = this.detokenizer;
@@ -108,7 +108,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     this.#queue.reset();
   }
 
-  /** Of the decoder on images, language and BOS, as when decoding starts; images and language see BOS. */
+  /** Hidden states of the decoder on images, language and BOS, as at the start of decoding; images and language attend to BOS. */
   override hiddenStates(batch: TensorBatch): HiddenStates {
     return scope(() => {
       const { states, valid, imageLength } = this.model.call(this.prefixWithBos(batch), null);
@@ -121,7 +121,7 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
     return [{ parameters: this.namedParameters().filter(([, parameter]) => parameter.requiresGrad) }];
   }
 
-  // Otherwise nobody would know why the robot does not move.
+  // Without a warning, nobody would know why the robot does not move.
   private warnOnce(problem: string): void {
     if (this.#warned) return;
     this.#warned = true;

@@ -83,13 +83,13 @@ const tokenizeActionsSchema = z.looseObject({
   paligemma_tokenizer_name: z.string().optional(),
   max_action_tokens: z.int().min(1).default(256),
   fast_skip_tokens: z.int().min(0).optional(),
-  // Nothing of a tokeniser's folder is ever run here.
+  // Code in a tokeniser's folder is never executed here.
   trust_remote_code: z.boolean().optional(),
 });
 
 /**
- * The steps of π0-FAST in files. The policy decodes with the tokenisers of its configuration and takes sequences of its lengths, so
- * the processors must too.
+ * Builders of π0-FAST's saved steps. The policy decodes with the tokenisers and sequence lengths of its configuration, so the
+ * processors must use the same.
  */
 export const pi0FastSteps: PolicySteps<Pi0FastConfig> = {
   [PROMPT_STEP]: (saved, policy) => {
@@ -121,12 +121,12 @@ const STATE = 'observation.state';
 interface PromptOptions {
   /** Shorter states are padded with zeros. Default 32. */
   maxStateDim?: number;
-  /** Which text is the instruction. Default `task`. */
+  /** Key of the instruction among the texts. Default `task`. */
   taskKey?: string;
 }
 
 /**
- * One of 256 bins of a normalised value, by lower edges −1 + k/128: 0 to 255; −1 below the first edge, and 255 from the last one up
+ * Bin index of a normalised value, with 256 lower edges −1 + k/128: 0 to 255; −1 below the first edge, and 255 from the last one up
  * (NaN too), as numpy's `digitize` gives them.
  */
 export function stateBin(value: number): number {
@@ -134,7 +134,7 @@ export function stateBin(value: number): number {
   return Math.min(255, Math.max(-1, Math.floor((value + 1) * 128)));
 }
 
-/** The instruction and the state as π0-FAST reads them. */
+/** Formats the instruction and the state as π0-FAST's prompt. */
 export function statePrompt(task: string, state: readonly number[]): string {
   const text = task.trim().replaceAll('_', ' ').replaceAll('\n', ' ');
   return `Task: ${text}, State: ${state.map(stateBin).join(' ')};\n`;
@@ -200,8 +200,8 @@ interface TokenizeActionsOptions extends WarningOptions {
 
 /**
  * Tokenises the action chunks of a training batch, as LeRobot's `ActionTokenizerProcessorStep`: adds `action.tokens` (int64,
- * `[B, maxActionTokens]`) and `action.token_mask` (bool); `action` stays. Batches without actions pass. The tokenisers are loaded when
- * the first action comes.
+ * `[B, maxActionTokens]`) and `action.token_mask` (bool); `action` is kept. Batches without actions pass unchanged. The tokenisers
+ * are loaded with the first actions.
  */
 export class TokenizeActionsStep implements ProcessorStep {
   readonly registryName = TOKENIZE_ACTIONS_STEP;
@@ -261,7 +261,7 @@ export class TokenizeActionsStep implements ProcessorStep {
     return this.#tokens;
   }
 
-  // Vocabularies of the original trainer may lack coefficients, which then vanish and shift all that follow.
+  // Vocabularies of the original trainer may lack coefficients, which are then dropped and shift all that follow.
   #checkLoss({ fast }: ActionTokens, codes: readonly number[], size: number): void {
     if (this.#lossWarned) return;
     const lost = size - fast.decodeCoefficients(codes).length;
@@ -298,7 +298,7 @@ export class TokenizeActionsStep implements ProcessorStep {
     return null;
   }
 
-  /** Puts a FAST tokeniser from a folder into the checkpoint, so that it can be carried elsewhere; it is small. */
+  /** Copies a FAST tokeniser from a folder into the checkpoint, which can then be moved to another machine; it is small. */
   saveAssets(dir: string): void {
     const from = this.#options.actionTokenizerName;
     if (!existsSync(join(from, 'tokenizer.json'))) return;

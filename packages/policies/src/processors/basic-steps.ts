@@ -2,7 +2,7 @@ import type { PlainObject } from '@craft-ft/datasets/json';
 import { CraftError, cudaDeviceCount, type DType } from '@craft-ft/torch';
 import type { ProcessorStep, TensorBatch } from './step.js';
 
-/** Renames observations, from the names a robot or dataset uses to the policy's. */
+/** Renames observations from a robot's or dataset's names to the policy's. */
 export class RenameStep implements ProcessorStep {
   readonly registryName = 'rename_observations_processor';
   readonly #renameMap: Readonly<Record<string, string>>;
@@ -11,7 +11,7 @@ export class RenameStep implements ProcessorStep {
     this.#renameMap = renameMap;
   }
 
-  /** @throws CraftError `PROCESSOR_RENAME` where a renamed key would replace another one */
+  /** @throws CraftError `PROCESSOR_RENAME` if a renamed key would replace another one */
   process(batch: TensorBatch): TensorBatch {
     const result: TensorBatch = {};
     for (const [key, values] of Object.entries(batch)) {
@@ -68,14 +68,14 @@ export class ToBatchStep implements ProcessorStep {
 
 const FLOATING: readonly DType[] = ['float16', 'bfloat16', 'float32', 'float64'];
 
-/** The device itself. @throws CraftError `DEVICE_UNAVAILABLE` for a CUDA device that is not there */
+/** Returns `device`. @throws CraftError `DEVICE_UNAVAILABLE` for a CUDA device that does not exist */
 export function requireDevice(device: string): string {
   if (!device.startsWith('cuda') || Number(device.split(':')[1] ?? 0) < cudaDeviceCount()) return device;
   const message = `device "${device}": libtorch sees ${cudaDeviceCount()} CUDA devices; choose --policy.device=cpu`;
   throw new CraftError('DEVICE_UNAVAILABLE', message);
 }
 
-/** Moves every tensor to a device, and floating-point ones to `floatDtype` where one is given. */
+/** Moves every tensor to a device, and casts floating-point ones to `floatDtype` if given. */
 export class DeviceStep implements ProcessorStep {
   readonly registryName = 'device_processor';
   readonly #device: string;
@@ -107,7 +107,7 @@ export class DeviceStep implements ProcessorStep {
   }
 }
 
-// "cuda" is the current device, the first one unless somebody changed it.
+// "cuda" is the current device: the first one unless it has been changed.
 function sameDevice(found: string, wanted: string): boolean {
   return found === wanted || found === `${wanted}:0`;
 }

@@ -33,7 +33,7 @@ const pipelineSchema = z.looseObject({
  * Reads a pipeline that this project or LeRobot saved.
  *
  * @param path the pipeline's JSON file; state files lie beside it
- * @param builders of every step there is, by name
+ * @param builders of every known step, by name
  * @throws CraftError `PROCESSOR_MISSING`, `PROCESSOR_INVALID`, `PROCESSOR_STEP_UNKNOWN`, `NORMALIZER_STATS_MISSING`,
  * `NORMALIZER_STATS_INVALID`, each naming the file and the step
  */
@@ -80,24 +80,24 @@ function stateFile(path: string, name: string, where: string): string {
   return file;
 }
 
-/** What may be changed while a saved pipeline is loaded, as LeRobot's processor overrides. */
+/** What can be overridden while loading a saved pipeline, as LeRobot's processor overrides. */
 export interface ProcessorOverrides {
   /** Device of the preprocessor. Default: the one in the file. */
   device?: string;
   /** Names of a robot's or dataset's observations → the policy's. Default: the map in the file. */
   renameMap?: Readonly<Record<string, string>>;
-  /** Statistics to use in place of the saved ones; with `policy`, its features and normalisation too, as LeRobot. */
+  /** Statistics that replace the saved ones; with `policy`, its features and normalisation do too, as in LeRobot. */
   stats?: StatTensors;
-  /** The policy's features and normalisation, which count where `stats` replaces the saved statistics. */
+  /** The policy's features and normalisation; used only if `stats` replaces the saved statistics. */
   policy?: PolicyFeatureFields;
   /** Receives one-line warnings of steps. Default: `console.warn`. */
   onWarning?: (message: string) => void;
 }
 
-/** How a step is made from its entry in a file. */
+/** How a step is built from its entry in a file. */
 export type StepBuilders = Readonly<Record<string, (saved: SavedStep) => ProcessorStep>>;
 
-/** The same for steps of a policy, whose configuration is known in most cases. */
+/** Builders of a policy's own steps, which also get its configuration if that is known. */
 export type PolicySteps<C> = Readonly<Record<string, (saved: SavedStep, config?: C) => ProcessorStep>>;
 
 /** A step's entry in a pipeline file, with its state read. */
@@ -173,9 +173,9 @@ export const SHARED_STEPS: StepBuilders = {
 };
 
 /**
- * The step that tokenises instructions, as a file has it.
+ * Builds the step that tokenises instructions from its entry in a file.
  *
- * @param own tokeniser and length of the policy, which count more than the file's
+ * @param own the policy's tokeniser and length, which take precedence over the file's
  */
 export function readTokenizeText(
   saved: SavedStep,
@@ -193,7 +193,7 @@ export function readTokenizeText(
   });
 }
 
-/** @throws CraftError `PROCESSOR_INVALID` where nothing names a tokeniser */
+/** @throws CraftError `PROCESSOR_INVALID` if no tokeniser is named */
 export function requireName(saved: SavedStep, field: string, name: string | undefined): string {
   if (name !== undefined) return name;
   throw new CraftError(
@@ -202,7 +202,7 @@ export function requireName(saved: SavedStep, field: string, name: string | unde
   );
 }
 
-/** The option of a step that has something to say. */
+/** The warning option of a step. */
 export function warningsOf({ overrides: { onWarning } }: SavedStep): WarningOptions {
   return onWarning === undefined ? {} : { onWarning };
 }
@@ -217,7 +217,7 @@ function buildStep(builders: StepBuilders, name: string, saved: SavedStep): Proc
   );
 }
 
-// `own`: features of the policy, which may be for another robot than the saved ones; other statistics go with them.
+// `own`: the policy's features, used if statistics are replaced; the saved ones may be for another robot.
 function normalizerOptions(saved: SavedStep, own: PolicyFeatures | undefined): NormalizerOptions {
   const config = readStepConfig(schemas.normalizer, saved);
   const { stats, policy } = saved.overrides;
@@ -233,9 +233,9 @@ function normalizerOptions(saved: SavedStep, own: PolicyFeatures | undefined): N
 }
 
 /**
- * The configuration of a step in a file.
+ * Parses the configuration of a step in a file.
  *
- * @throws CraftError `PROCESSOR_INVALID` also for fields that the schema lacks, unless they are switched off
+ * @throws CraftError `PROCESSOR_INVALID` also for fields that are not in the schema, unless they are switched off
  */
 export function readStepConfig<S extends z.ZodObject>(schema: S, { config, where }: SavedStep): z.infer<S> {
   const result = schema.safeParse(config);

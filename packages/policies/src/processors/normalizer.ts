@@ -15,7 +15,7 @@ export const MODE_STATS: Readonly<Record<ScalingMode, readonly [string, string]>
   QUANTILE10: ['q10', 'q90'],
 };
 
-/** What values are shifted by, divided by on the way to the policy, and multiplied by on the way back. */
+/** The shift of both directions, the divisor for normalising and the factor for unnormalising, in the formulas below. */
 interface Scale {
   shift: Tensor;
   divisor: Tensor;
@@ -39,8 +39,8 @@ interface TransformOptions {
  *
  * - MEAN_STD: (x − μ) / (σ + eps), back x·σ + μ. A feature that never varies (σ = 0) becomes (x − μ) / eps: 0 where x = μ, huge
  *   elsewhere; going back always gives μ.
- * - the others: 2·(x − low) / (high − low) − 1, back (x + 1) / 2·(high − low) + low, with eps for a range of 0, which maps
- *   x = low to −1.
+ * - the others: 2·(x − low) / (high − low) − 1, back (x + 1) / 2·(high − low) + low, with eps in place of a range of
+ *   0, which maps x = low to −1.
  *
  * Values beyond a range go beyond [-1, 1]; nothing is clipped.
  */
@@ -83,7 +83,7 @@ class FeatureTransform {
     });
   }
 
-  // Casts are made anew for each batch: the statistics themselves stay in the precision they came in.
+  // The casts are made for each batch, so that the stored statistics keep their original precision.
   #like({ device, dtype }: Tensor): Scale {
     if (this.#scale.shift.device !== device) this.#moveTo(device);
     const { shift, divisor, factor } = this.#scale;
@@ -110,7 +110,7 @@ class FeatureTransform {
 export interface NormalizerOptions {
   /** The features to work on; others pass unchanged. */
   features: PolicyFeatures;
-  /** Mode by type of feature; a type that is not listed stays as it is. */
+  /** Mode by feature type; features of other types pass unchanged. */
   normMap: NormalizationMapping;
   stats: StatTensors;
   /** Default 1e-8. */
@@ -129,8 +129,8 @@ abstract class NormalizationStep implements ProcessorStep {
   readonly #eps: number;
 
   /**
-   * @throws CraftError `NORMALIZER_STATS_MISSING`, `NORMALIZER_STATS_INVALID`: unlike in LeRobot, no feature passes
-   * unnormalised because its statistics are not there
+   * @throws CraftError `NORMALIZER_STATS_MISSING`, `NORMALIZER_STATS_INVALID`: unlike in LeRobot, a feature without statistics
+   * never passes unnormalised
    */
   constructor(options: NormalizerOptions) {
     const {
@@ -183,7 +183,7 @@ abstract class NormalizationStep implements ProcessorStep {
   }
 }
 
-// LeRobot's reader turns every number of a dataset into float32; half precision stays what it is.
+// LeRobot's reader casts every number of a dataset to float32; half precision is kept.
 function asFloat(values: Tensor): Tensor {
   const { dtype } = values;
   const fine = dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16';
@@ -191,9 +191,8 @@ function asFloat(values: Tensor): Tensor {
 }
 
 /**
- * Brings inputs and, in training, the action to the scale the policy learns on; see {@link FeatureTransform} for the modes.
- * Features that a batch lacks (the action at inference) are left out. Declared features come out as float32 (half precision
- * stays).
+ * Normalises inputs and, in training, the action; see {@link FeatureTransform} for the modes. Features that are missing from a
+ * batch (the action at inference) are skipped. The features come out as float32 (half precision is kept).
  */
 export class NormalizerStep extends NormalizationStep {
   readonly registryName = 'normalizer_processor';
@@ -203,7 +202,7 @@ export class NormalizerStep extends NormalizationStep {
   }
 }
 
-/** Brings a policy's outputs back to the dataset's scale. */
+/** Unnormalises a policy's outputs to the dataset's scale. */
 export class UnnormalizerStep extends NormalizationStep {
   readonly registryName = 'unnormalizer_processor';
 

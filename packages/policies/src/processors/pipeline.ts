@@ -4,7 +4,7 @@ import { atomicWriteFile, safetensors, scope, type Tensor } from '@craft-ft/torc
 import { AbsoluteActionsStep, RelativeActionsStep } from './relative-actions.js';
 import type { ProcessorStep, TensorBatch, Texts } from './step.js';
 
-/** Steps one after the other, as LeRobot's `PolicyProcessorPipeline`. */
+/** A sequence of steps, as LeRobot's `PolicyProcessorPipeline`. */
 export class ProcessorPipeline {
   constructor(
     /** Also the name of its file: `policy_preprocessor` or `policy_postprocessor`. */
@@ -12,7 +12,7 @@ export class ProcessorPipeline {
     readonly steps: readonly ProcessorStep[],
   ) {}
 
-  /** Runs a batch through every step. Tensors that no step changes are passed on, not copied; `texts` stays as it is. */
+  /** Runs a batch through every step. Tensors that no step changes are passed on, not copied; `texts` is not modified. */
   process(batch: TensorBatch, texts: Texts = {}): TensorBatch {
     return scope(() => {
       const own = { ...texts };
@@ -21,7 +21,7 @@ export class ProcessorPipeline {
   }
 }
 
-/** A policy's two pipelines: what its inputs and what its actions go through. */
+/** A policy's two pipelines: preprocessing of its inputs and postprocessing of its actions. */
 export class PolicyProcessors {
   constructor(
     readonly preprocessor: ProcessorPipeline,
@@ -34,8 +34,8 @@ export class PolicyProcessors {
   }
 
   /**
-   * Follows a policy whose actions go through `postprocess`. Needed for relative actions that `selectAction` hands out one by one:
-   * they are relative to the state that their chunk was predicted from, not to the latest one.
+   * Tracks when the policy predicts, so that `postprocess` handles relative actions correctly. `selectAction` returns the actions
+   * of a chunk one by one; all of them are relative to the state that the chunk was predicted from, not to the latest one.
    */
   follow(policy: { onPrediction: (() => void) | null }): void {
     const relative = this.preprocessor.steps.find((step) => step instanceof RelativeActionsStep);
@@ -43,7 +43,7 @@ export class PolicyProcessors {
   }
 
   /**
-   * From a dataset's or robot's batch to the policy's: batched, on the policy's device, normalised, tokenised.
+   * Turns a dataset's or robot's batch into the policy's input: batched, on the policy's device, normalised, tokenised.
    *
    * @param texts of the samples: `{ task: ['pick up the bottle'] }` (one for all, or one each). Policies without language need none
    */
@@ -52,8 +52,8 @@ export class PolicyProcessors {
   }
 
   /**
-   * From the policy's action (`[B, a]` or `[B, steps, a]`) to the robot's: dataset scale, on the CPU. With relative actions, they are
-   * relative to the state that was last preprocessed; for `selectAction`, see {@link follow}.
+   * Turns the policy's action (`[B, a]` or `[B, steps, a]`) into the robot's: in the dataset's scale, on the CPU. Relative actions
+   * are relative to the state that was preprocessed last; for `selectAction`, see {@link follow}.
    */
   postprocess(action: Tensor): Tensor {
     return this.postprocessor.process({ action }).action!;

@@ -4,7 +4,7 @@ import type { ProcessorStep, TensorBatch } from './step.js';
 
 const STATE = 'observation.state';
 
-/** Actions that a policy learns relative to the state. */
+/** Describes actions that a policy learns relative to the state. */
 export interface RelativeActions {
   /** Actions of a chunk, all relative to the state at its start. */
   chunkSize: number;
@@ -19,7 +19,7 @@ interface RelativeActionsOptions {
   enabled?: boolean;
   /** Joints that stay absolute: those whose name contains one of these, in any case. Default none. */
   excludeJoints?: readonly string[];
-  /** Names of the action's dimensions. null: nothing is left out. */
+  /** Names of the action's dimensions. null: no dimension is excluded. */
   actionNames?: readonly string[] | null;
 }
 
@@ -40,8 +40,8 @@ export function relativeMask(
  * `RelativeActionsProcessorStep`. State and action must then have the same dimensions in the same order. Remembers the state, for
  * {@link AbsoluteActionsStep}.
  *
- * A policy hands out a chunk step by step while new observations come in; all of its actions are relative to the state that the
- * chunk was predicted from. `pin` tells that a prediction is being made.
+ * A policy returns the actions of a chunk one by one while new observations arrive; all of them are relative to the state that the
+ * chunk was predicted from. Call `pin` whenever the policy predicts.
  */
 export class RelativeActionsStep implements ProcessorStep {
   readonly registryName = 'relative_actions_processor';
@@ -69,8 +69,8 @@ export class RelativeActionsStep implements ProcessorStep {
    * Actions plus `sign` times the state.
    *
    * @param actions `[B, T, a]` or `[B, a]`
-   * @param state `[B, s]`, or `[B, n, s]`, of which the first is the current one; s ≥ a
-   * @throws CraftError `PROCESSOR_RELATIVE` where there are fewer state than action dimensions
+   * @param state `[B, s]`, or `[B, n, s]` with the current state first; s ≥ a
+   * @throws CraftError `PROCESSOR_RELATIVE` if there are fewer state than action dimensions
    */
   shift(actions: Tensor, state: Tensor, sign: 1 | -1): Tensor {
     const width = actions.shape.at(-1)!;
@@ -90,14 +90,14 @@ export class RelativeActionsStep implements ProcessorStep {
     });
   }
 
-  /** A policy predicts from the last batch: actions are relative to its state until the next `pin`. */
+  /** Called when the policy predicts from the last batch: actions are relative to its state until the next `pin`. */
   pin(): void {
     if (this.#state === null) return;
     this.#pinned?.dispose();
     this.#pinned = noGrad(() => this.#state!.clone()).keep();
   }
 
-  /** The state that actions are relative to: of the batch last predicted from, else of the last batch; null before the first one. */
+  /** The state that actions are relative to: that of the pinned batch, else of the last batch; null before the first one. */
   get reference(): Tensor | null {
     return this.#pinned ?? this.#state;
   }
@@ -123,12 +123,12 @@ export class AbsoluteActionsStep implements ProcessorStep {
 
   constructor(readonly enabled: boolean) {}
 
-  /** Names the step of the preprocessor whose work is undone. */
+  /** Sets the preprocessor step that this step inverts. */
   follow(relative: RelativeActionsStep | null): void {
     this.#relative = relative;
   }
 
-  /** @throws CraftError `PROCESSOR_RELATIVE` where no observation was preprocessed before */
+  /** @throws CraftError `PROCESSOR_RELATIVE` if no observation has been preprocessed yet */
   process(batch: TensorBatch): TensorBatch {
     if (!this.enabled || batch.action === undefined) return batch;
     const state = this.#relative?.reference ?? null;

@@ -36,7 +36,7 @@ function ownStats(tensors: ReadonlyMap<string, Tensor>): StatTensors {
 }
 
 /**
- * One statistic of a feature, checked.
+ * Looks up one statistic of a feature and checks it.
  *
  * @param shape the feature's shape; the statistic must broadcast to it (`[3, 1, 1]` to an image's `[3, 480, 640]`)
  * @param where names the file or dataset in messages
@@ -79,7 +79,7 @@ export function requireStat(
 
 const LEGACY = /^(normalize_inputs|normalize_targets|unnormalize_outputs|unnormalize_inputs)\./;
 
-/** Whether a tensor of a `model.safetensors` is a statistic, as LeRobot stored them there before 0.4. */
+/** Whether a tensor of a `model.safetensors` is a normalisation statistic; LeRobot stored them there before 0.4. */
 export function isLegacyStat(name: string): boolean {
   return LEGACY.test(name);
 }
@@ -88,8 +88,9 @@ export function isLegacyStat(name: string): boolean {
  * Statistics inside a `model.safetensors` of LeRobot before 0.4, where `observation.state` is called
  * `normalize_inputs.buffer_observation_state`.
  *
- * @returns null where the file is absent or holds none
- * @throws CraftError `NORMALIZER_STATS_INVALID` for statistics of several datasets in one file, which need a choice
+ * @returns null if the file is absent or holds none
+ * @throws CraftError `NORMALIZER_STATS_INVALID` if the file holds statistics of several datasets, so that one would have to be
+ * chosen
  */
 export function legacyStats(
   path: string,
@@ -121,7 +122,7 @@ const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
 const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
- * ImageNet's statistics for cameras, `[3, 1, 1]`, to lay over a dataset's own (`dataset.use_imagenet_stats`). Only mean and std, as
+ * ImageNet's statistics for cameras, `[3, 1, 1]`, to override a dataset's own (`dataset.use_imagenet_stats`). Only mean and std, as
  * in LeRobot's `datasets/factory.py`; other statistics stay the dataset's. They belong to no scope.
  *
  * @example

@@ -13,27 +13,27 @@ export interface ProcessorStep {
   /** LeRobot's name for this kind of step; part of file names. */
   readonly registryName: string;
   /**
-   * A new batch; `batch` itself is not changed. Untouched tensors are passed on as they are.
+   * Returns a new batch; `batch` itself is not changed. Untouched tensors are passed on as they are.
    *
-   * @param texts the pipeline's own, made anew for each batch: a step may replace entries for the steps after it
+   * @param texts the pipeline's own copy for this batch: a step may replace entries for the steps after it
    */
   process(batch: TensorBatch, texts: Texts): TensorBatch;
-  /** What the step's entry in the pipeline's JSON file says under `config`. */
+  /** The `config` object of the step's entry in the pipeline's JSON file. */
   config(): PlainObject;
-  /** Tensors for the step's state file; null where it has none. */
+  /** Tensors for the step's state file; null if it has none. */
   state(): ReadonlyMap<string, Tensor> | null;
-  /** Copies files that the step needs into a checkpoint's folder, where it has some. */
+  /** Copies the files that the step needs, if any, into a checkpoint's folder. */
   saveAssets?(dir: string): void;
 }
 
-/** Options of steps that have something to say. */
+/** Options of steps that may warn. */
 export interface WarningOptions {
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning?: (message: string) => void;
 }
 
 /**
- * A text for each of `rows` samples; a single one serves all.
+ * One text for each of `rows` samples; a single text is used for all.
  *
  * @throws CraftError `PROCESSOR_TASK`
  */

@@ -16,14 +16,14 @@ interface TokenizeTextOptions extends WarningOptions {
   maxLength?: number;
   taskKey?: string;
   paddingSide?: 'left' | 'right';
-  /** `max_length`: always `maxLength` tokens; `longest`: as many as the longest of the batch. */
+  /** `max_length`: always `maxLength` tokens; `longest`: as many as the longest prompt in the batch. */
   padding?: 'max_length' | 'longest';
   truncation?: boolean;
 }
 
 /**
  * Tokenises the instructions, as LeRobot's `TokenizerProcessorStep`: adds `observation.language.tokens` (int64, `[B, L]`) and
- * `observation.language.attention_mask` (bool). The tokeniser is loaded when the first batch comes.
+ * `observation.language.attention_mask` (bool). The tokeniser is loaded with the first batch.
  */
 export class TokenizeTextStep implements ProcessorStep {
   readonly registryName = 'tokenizer_processor';

@@ -5,7 +5,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { readTokenizerJson } from './locate.js';
 import type { TextBackend } from './text-tokenizer.js';
 
-/** Names that tokenisers give these tokens where `tokenizer_config.json` does not say. */
+/** Usual names of these tokens, for when `tokenizer_config.json` does not give them. */
 const USUAL = {
   pad: ['<pad>', '[PAD]'],
   eos: ['<eos>', '</s>', '<|endoftext|>'],
@@ -14,7 +14,7 @@ const USUAL = {
 } as const;
 
 /**
- * A tokeniser of Hugging Face's format: `tokenizer.json`, and `tokenizer_config.json` where there is one.
+ * A tokeniser in Hugging Face's format: `tokenizer.json`, and `tokenizer_config.json` if present.
  *
  * @throws CraftError `TOKENIZER_INVALID`
  */

@@ -5,14 +5,14 @@ import { looksLikeRepoId, tokenizerCacheFolder } from '@craft-ft/datasets/hub-na
 import { isPlainObject, type PlainObject } from '@craft-ft/datasets/json';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** Whether a name means a tokeniser that is built in, such as `builtin:bytes`. */
+/** Whether a name refers to a built-in tokeniser, such as `builtin:bytes`. */
 export function isBuiltin(name: string): boolean {
   return name.startsWith('builtin:');
 }
 
 /**
- * The folder that a tokeniser's name means: a folder with `tokenizer.json`, or where {@link fetchTokenizer} has put a repository
- * of the Hub. Uses no network.
+ * The folder of a tokeniser: `name` itself if it is a folder with `tokenizer.json`, else where {@link fetchTokenizer} has put the
+ * Hub repository of that name. Does not use the network.
  *
  * @throws CraftError `TOKENIZER_MISSING` naming the folder and the remedy
  */
@@ -31,21 +31,21 @@ export function tokenizerFolder(name: string): string {
 }
 
 /**
- * Brings a tokeniser to this machine where its name means a repository of the Hub and its files are not here yet; built-in ones
- * and folders need nothing. Policies and processors are built without waiting, so this comes before them.
+ * Downloads a tokeniser if its name is a Hub repository whose files are not on this machine yet; built-in ones and folders need no
+ * download. Policies and processors are built synchronously, so call this first.
  *
  * @throws CraftError as `downloadTokenizer`
  */
 export async function fetchTokenizer(name: string, options: DownloadModelOptions = {}): Promise<void> {
   if (isBuiltin(name) || existsSync(name) || !looksLikeRepoId(name)) return;
   if (existsSync(join(tokenizerCacheFolder(name), 'tokenizer.json'))) return;
-  // Not before it is needed: the policies' configurations are read without the Hub's client.
+  // Imported on demand: reading a policy's configuration must not load the Hub client.
   const { downloadTokenizer } = await import('@craft-ft/datasets');
   await downloadTokenizer(name, options);
 }
 
 /**
- * A JSON object of a tokeniser's folder; null where the file is absent.
+ * Reads a JSON object from a tokeniser's folder; null if the file is absent.
  *
  * @throws CraftError `TOKENIZER_INVALID`
  */
@@ -62,7 +62,7 @@ export function readTokenizerJson(folder: string, name: string): PlainObject | n
   return value;
 }
 
-/** Keeps what was made from a folder until its `tokenizer.json` changes: PaliGemma's takes a second to read. */
+/** Caches what was loaded from a folder until its `tokenizer.json` changes: reading PaliGemma's takes a second. */
 export class FolderCache<T> {
   readonly #made = new Map<string, { stamp: string; value: T }>();
 

@@ -5,8 +5,8 @@ import { FolderCache, fetchTokenizer, isBuiltin, tokenizerFolder } from './locat
 const cache = new FolderCache<TextTokenizer>();
 
 /**
- * Converts text to ids and back. Names are `builtin:bytes` (see `byteTokenizer`), a folder with `tokenizer.json`, or a repository of
- * the Hugging Face Hub, which {@link fetchTokenizer} has to bring here before `loadSync`.
+ * Converts text to ids and back. Names are `builtin:bytes` (see `byteTokenizer`), a folder with `tokenizer.json`, or a repository
+ * of the Hugging Face Hub, which {@link fetchTokenizer} must download before `loadSync`.
  *
  * @example
  * ```ts
@@ -15,21 +15,21 @@ const cache = new FolderCache<TextTokenizer>();
  * ```
  */
 export class TextTokenizer {
-  /** As it was loaded, for messages and configurations. */
+  /** The name it was loaded by, for messages and configurations. */
   readonly name: string;
-  /** Ids of the model; FAST codes are mapped downwards from the end of these. */
+  /** Size of the model's vocabulary; FAST codes are mapped downwards from its end. */
   readonly vocabSize: number;
-  /** Ids from here on are never text; 0 where any may be. */
+  /** Ids from this one on are never text; 0 if any id may be text. */
   readonly codesFrom: number;
   readonly bosId: number;
   readonly eosId: number;
-  /** 0 where the tokeniser has none. */
+  /** 0 if the tokeniser has none. */
   readonly padId: number;
-  /** The id of what is not in the vocabulary; null where the tokeniser has none. */
+  /** The id of unknown tokens; null if the tokeniser has none. */
   readonly unkId: number | null;
   readonly #backend: TextBackend;
 
-  /** @throws CraftError `TOKENIZER_TOKEN_MISSING` where the tokeniser has no BOS or EOS */
+  /** @throws CraftError `TOKENIZER_TOKEN_MISSING` if the tokeniser has no BOS or EOS */
   constructor(name: string, backend: TextBackend) {
     this.name = name;
     this.vocabSize = backend.vocabSize;
@@ -42,7 +42,7 @@ export class TextTokenizer {
   }
 
   /**
-   * Loads a tokeniser, from the Hub if need be.
+   * Loads a tokeniser, downloading it from the Hub if necessary.
    *
    * @throws CraftError `TOKENIZER_MISSING`, `TOKENIZER_INVALID`, `TOKENIZER_TOKEN_MISSING`, `TOKENIZER_NAME`, and `HUB_…`
    */
@@ -51,26 +51,26 @@ export class TextTokenizer {
     return TextTokenizer.loadSync(name);
   }
 
-  /** As `load`, from what is on this machine. The same files give the same object. */
+  /** As `load`, but only from files on this machine. The same files give the same object. */
   static loadSync(name: string): TextTokenizer {
     if (isBuiltin(name)) return new TextTokenizer(name, byteTokenizer(name));
     const folder = tokenizerFolder(name);
     return cache.get(folder, () => new TextTokenizer(name, huggingFaceBackend(folder)));
   }
 
-  /** Ids of a text. By default of the text alone. */
+  /** Encodes a text, by default without BOS and EOS. */
   encode(text: string, options: { addBos?: boolean; addEos?: boolean } = {}): number[] {
     const ids = this.#backend.encode(text);
     return [...(options.addBos ? [this.bosId] : []), ...ids, ...(options.addEos ? [this.eosId] : [])];
   }
 
-  /** Ids of a prompt, with what the tokeniser puts around it by itself: Gemma's puts BOS before it. */
+  /** Encodes a prompt with the special tokens that the tokeniser adds by default: BOS in front, for Gemma. */
   encodePrompt(text: string): number[] {
     const { bos, eos } = this.#backend.template;
     return this.encode(text, { addBos: bos, addEos: eos });
   }
 
-  /** The text of ids; special tokens, and ids that are no text, are left out. */
+  /** Decodes ids; special tokens, and ids that are not text, are skipped. */
   decode(ids: readonly number[]): string {
     return this.#backend.decode(ids);
   }
@@ -84,18 +84,18 @@ function needed(name: string, what: string, id: number | null): number {
   );
 }
 
-/** What a {@link TextTokenizer} is made of. */
+/** The implementation behind a {@link TextTokenizer}. */
 export interface TextBackend {
-  /** Ids of the model itself, as transformers' `vocab_size`: tokens that were added later do not count. */
+  /** Size of the model's vocabulary, as transformers' `vocab_size`: tokens that were added later do not count. */
   readonly vocabSize: number;
-  /** Ids from here on are never text, where that is known; 0 where any id may be. */
+  /** Ids from this one on are never text, as far as known; 0 if any id may be text. */
   readonly codesFrom: number;
   readonly special: { pad: number | null; eos: number | null; bos: number | null; unk: number | null };
-  /** What is put around a prompt unless said otherwise. */
+  /** Special tokens put around a prompt by default. */
   readonly template: { bos: boolean; eos: boolean };
-  /** Ids of a text alone. */
+  /** Encodes a text without special tokens. */
   encode(text: string): number[];
-  /** The text of ids, special ones left out. */
+  /** Decodes ids, skipping special tokens. */
   decode(ids: readonly number[]): string;
 }
 

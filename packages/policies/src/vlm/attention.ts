@@ -4,12 +4,12 @@ import type { GemmaSizes } from './gemma.js';
 const fused = () => hasOperator('scaled_dot_product_attention');
 
 /**
- * Added to the score of a pair that must not attend, as openpi's. Finite: a row that may attend to nothing (padding, an absent
- * camera) averages over all keys, where −∞ would give NaN.
+ * Added to the scores of masked pairs, as in openpi. Finite: a row that may attend to nothing (padding, an absent camera) averages
+ * over all keys, where −∞ would give NaN.
  */
 const BLOCKED = -2.3819763e38;
 
-/** What is added to attention scores, in the form that `attention` takes on this libtorch. */
+/** The bias added to attention scores, in the form that `attention` expects for this version of libtorch. */
 export type AttentionBias = Tensor & { readonly __bias?: never };
 
 /**
@@ -52,7 +52,7 @@ function fusedAttention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): Tensor {
   return out.transpose(1, 2).reshape([batch, length, heads * dim]);
 }
 
-/** The form for libtorch before 2.0: the heads of a group are rows of one product. */
+/** For libtorch before 2.0: the heads of a group are rows of one matrix product. */
 function composedAttention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): Tensor {
   const [batch, length, heads, dim] = q.shape as [number, number, number, number];
   const [, source, kvHeads] = k.shape as [number, number, number];
@@ -78,7 +78,7 @@ function composedAttention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): Tenso
     .reshape([batch, length, heads * dim]);
 }
 
-/** Keys and values of the positions that the decoder has seen, per layer, in memory that is taken once. */
+/** Keys and values of the positions that the decoder has seen, per layer, in memory that is allocated once. */
 export class KvCache {
   readonly #keys: Tensor[];
   readonly #values: Tensor[];

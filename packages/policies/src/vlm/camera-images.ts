@@ -3,14 +3,14 @@ import type { PolicyFeatures } from '../config/policy-fields.js';
 import { resizeWithPad } from '../images/image.js';
 import type { TensorBatch } from '../processors/step.js';
 
-/** The fields of a configuration that cameras are prepared by. */
+/** The configuration fields that determine how camera images are prepared. */
 interface CameraConfig {
   input_features: PolicyFeatures;
   empty_cameras: number;
   image_resolution: readonly [number, number];
 }
 
-/** Images of every camera, `[B, cameras, 3, height, width]` in [-1, 1], and which are there, bool `[B, cameras]`. */
+/** Images of every camera, `[B, cameras, 3, height, width]` in [-1, 1], and which are present, bool `[B, cameras]`. */
 interface CameraImages {
   images: Tensor;
   mask: Tensor;

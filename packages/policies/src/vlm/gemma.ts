@@ -29,7 +29,7 @@ export interface GemmaSizes {
 /** Lookups of this id get no gradient, as in transformers. */
 const PADDING_ID = 0;
 
-/** What every layer needs to know of the sequence. */
+/** What all layers share for a sequence. */
 interface Surroundings extends Rotations {
   bias: AttentionBias;
 }
@@ -105,7 +105,7 @@ class GemmaLayer extends nn.Module {
 
 /** How the decoder runs. */
 interface GemmaOptions {
-  /** Holds keys and values of earlier positions and takes those of these. Without a graph only. */
+  /** Keys and values of earlier positions, to which those of the new ones are appended. Without a graph only. */
   cache?: KvCache | null;
   /** Recompute the layers in the backward pass. */
   checkpointing?: boolean;
@@ -157,7 +157,7 @@ export class Gemma extends nn.Module {
     const states = [x];
     for (const layer of this.layers) {
       const input = states.at(-1)!;
-      // Tensors that a checkpoint only closes over would be freed before its backward pass.
+      // Passed as arguments: tensors that a checkpointed function only captures would be freed before its backward pass.
       const output = checkpointing
         ? checkpoint((h, c, s, b) => layer.call(h, { cos: c, sin: s, bias: b }, null), input, cos, sin, bias)
         : layer.call(input, { cos, sin, bias }, cache);

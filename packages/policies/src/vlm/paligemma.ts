@@ -14,7 +14,7 @@ export type PaligemmaVariant = (typeof PALIGEMMA_VARIANTS)[number];
 /** SigLIP So400m/14, the tower of every published PaliGemma. */
 const SO400M: SiglipSizes = { width: 1152, depth: 27, mlpDim: 4304, heads: 16, patch: 14 };
 
-/** Ids of PaliGemma's tokeniser, with its locations, segments and special tokens. */
+/** Vocabulary size of PaliGemma's tokeniser, including location, segmentation and special tokens. */
 const PALIGEMMA_VOCABULARY = 257_152;
 
 /** Room for the byte tokeniser that ships with this project, the skipped ids and a FAST vocabulary of up to 3,500 tokens. */
@@ -120,7 +120,7 @@ function cast(name: string, parameter: nn.Parameter, dtype: DType): void {
   parameter.setData_(moved);
 }
 
-/** The query and value projections of the decoder, which LoRA changes by default as LeRobot's for pi0: a regular expression. */
+/** The query and value projections of the decoder, LoRA's default targets as in LeRobot's pi0: a regular expression. */
 export const DECODER_ATTENTION = String.raw`.*\.language_model\.layers\.\d+\.self_attn\.(q|v)_proj`;
 
 const PREFIX = 'model.paligemma_with_expert.paligemma.';
@@ -129,11 +129,11 @@ const HEAD = `${PREFIX}lm_head.weight`;
 const EMBEDDING = `${PREFIX}model.language_model.embed_tokens.weight`;
 
 /**
- * Where a tensor of a checkpoint with a PaliGemma belongs, as LeRobot loads it: names get the leading `model.` that older ones lack, and
- * the head also fills in for token embeddings that the file does not have. The level `vision_model`, which transformers 5.17 dropped,
- * is put back.
+ * Maps tensor names of a checkpoint with a PaliGemma, as LeRobot loads it: adds the leading `model.` that older ones lack, lets the
+ * head stand in for token embeddings that the file does not have, and restores the level `vision_model`, which transformers 5.17
+ * dropped.
  *
- * @returns its own name, then those it fills in for
+ * @returns the tensor's name here, then those it stands in for
  */
 export function paligemmaNames(name: string): string[] {
   const full = name.startsWith('model.') ? name : `model.${name}`;
@@ -145,7 +145,7 @@ export function paligemmaNames(name: string): string[] {
 
 const GATE = /(^|\.)language_model\.layers\.0\.mlp\.gate_proj\.weight$/;
 
-/** The variant whose shapes a checkpoint has; null where it is none of them. */
+/** The variant whose shapes a checkpoint has; null if there is none. */
 export function paligemmaVariant(file: safetensors.TensorSource): PaligemmaVariant | null {
   const name = file.names.find((one) => GATE.test(one));
   if (name === undefined) return null;

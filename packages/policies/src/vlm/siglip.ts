@@ -10,7 +10,7 @@ export interface SiglipSizes {
   patch: number;
 }
 
-/** Tokens that one camera becomes at a resolution [height, width]. */
+/** Number of tokens per camera image at a resolution [height, width]. */
 export function imageTokens({ patch }: SiglipSizes, [height, width]: readonly [number, number]): number {
   return Math.floor(height / patch) * Math.floor(width / patch);
 }

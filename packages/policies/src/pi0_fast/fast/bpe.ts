@@ -3,23 +3,23 @@ import TinyQueue from 'tinyqueue';
 /** Two tokens that become one. */
 export type Merge = readonly [left: string, right: string];
 
-/** How text becomes the characters that are merged: GPT-2's pieces of byte characters, or the text as it is. */
+/** How text is split before merging: into GPT-2's pieces, as byte characters, or not at all. */
 export type PieceMode = 'bytes' | 'plain';
 
-/** Pieces whose ids are remembered, and how long they may be: short ones recur all the time. */
+/** Limits of the cache of pieces, in entries and in characters per piece: short pieces recur all the time. */
 const CACHED_PIECES = 20_000;
 const CACHED_LENGTH = 64;
 
 /**
- * Byte-pair encoding over a vocabulary, with the ids that Hugging Face's tokenizers give: characters that the vocabulary lacks
- * vanish (there is no unknown token), then the earliest learned merge is applied first, leftmost first.
+ * Byte-pair encoding over a vocabulary, with the ids that Hugging Face's tokenizers give: characters that are not in the vocabulary
+ * are dropped (there is no unknown token), then the earliest learned merge is applied first, leftmost first.
  */
 export class Bpe {
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly merges: readonly Merge[];
   readonly mode: PieceMode;
   readonly #tokens: ReadonlyMap<number, string>;
-  /** Order of the merge by pair of ids, and the id that it gives. */
+  /** Rank of each merge by its pair of ids, and the id it produces. */
   readonly #ranks = new Map<number, number>();
   readonly #merged: number[] = [];
   readonly #base: number;
@@ -51,7 +51,7 @@ export class Bpe {
     return ids;
   }
 
-  /** The text of ids; ids that the vocabulary lacks are left out. */
+  /** The text of ids; unknown ids are skipped. */
   decode(ids: readonly number[]): string {
     const tokens = ids.flatMap((id) => this.#tokens.get(id) ?? []);
     return this.mode === 'bytes' ? fromByteLevel(tokens) : tokens.join('');
@@ -126,8 +126,8 @@ export function byteLevel(text: string): string {
 }
 
 /**
- * The text of tokens, as the ByteLevel decoder of Hugging Face's tokenizers: a token with a character that stands for no byte
- * counts as the text it is; what is no UTF-8 becomes U+FFFD.
+ * The text of tokens, as the ByteLevel decoder of Hugging Face's tokenizers: a token with a character that stands for no byte is
+ * taken literally; invalid UTF-8 becomes U+FFFD.
  */
 function fromByteLevel(tokens: readonly string[]): string {
   const bytes: number[] = [];

@@ -43,8 +43,8 @@ export interface ChunkSet {
 }
 
 /**
- * Chunks of consecutive actions within episodes, a sample of them, normalised with the statistics of the chosen dimensions; those of
- * delta chunks are computed from the chunks, since the dataset's are over absolute actions.
+ * A sample of the chunks of consecutive actions within episodes, normalised with the statistics of the chosen dimensions. For delta
+ * chunks these are computed from the chunks, since the dataset's statistics are over absolute actions.
  *
  * @throws CraftError `TOKENIZER_DATASET` for a dataset without actions, dimensions it lacks, or a horizon that no episode reaches
  */
@@ -115,7 +115,7 @@ function chosenDims({ root, encodedDims }: ChunkOptions, { width }: Column): num
   );
 }
 
-/** Which of an episode's `count` chunks are taken; a function of the episode alone. */
+/** Which of an episode's `count` chunks are taken; depends only on the episode, not on the others. */
 function sampled(count: number, fraction: number, episode: number): number[] {
   if (count <= 0) return [];
   if (fraction >= 1) return Array.from({ length: count }, (_, i) => i);

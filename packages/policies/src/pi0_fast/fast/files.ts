@@ -5,19 +5,19 @@ import { z } from 'zod';
 import { readTokenizerJson } from '../../tokenizers/locate.js';
 import { Bpe, type Merge } from './bpe.js';
 
-/** What a FAST tokeniser knows besides its vocabulary. */
+/** Settings of a FAST tokeniser besides its vocabulary. */
 export interface FastSettings {
   /** Coefficients are multiplied by this before they are rounded. */
   scale: number;
-  /** Size that was asked for in training; the vocabulary may be smaller. */
+  /** Vocabulary size requested in training; the actual one may be smaller. */
   vocabSize: number;
   /** The coefficient that code point 0 stands for. */
   minToken: number;
-  /** The largest coefficient; null where the tokeniser does not say, as upstream's. */
+  /** The largest coefficient; null if unknown, as for upstream's tokenisers. */
   maxToken: number | null;
-  /** Chunk length that it was trained for; null: any. */
+  /** Chunk length that it was trained for; null if any. */
   timeHorizon: number | null;
-  /** Action dimensions that it was trained for; null: any. */
+  /** Number of action dimensions that it was trained for; null if any. */
   actionDim: number | null;
 }
 

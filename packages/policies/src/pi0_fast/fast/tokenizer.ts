@@ -12,9 +12,9 @@ export type ActionChunk = ArrayLike<number> | readonly (readonly number[])[];
 interface FastFitOptions {
   /** Tokens of the vocabulary. Default 1024. */
   vocabSize?: number;
-  /** Factor of the coefficients before rounding: larger is finer, and needs more tokens. Default 10. */
+  /** Scale of the coefficients before rounding: a larger one is finer and needs more tokens. Default 10. */
   scale?: number;
-  /** Exactly upstream's vocabulary, which may lack coefficients of its range. Default false. */
+  /** Reproduce upstream's vocabulary exactly, which may lack coefficients in its range. Default false. */
   upstream?: boolean;
   /** `bytes` is FAST's; `plain` leaves out the pieces and byte characters. Default `bytes`. */
   mode?: PieceMode;
@@ -47,8 +47,8 @@ export class FastTokenizer {
   }
 
   /**
-   * Loads a tokeniser from a folder or, if need be, from the Hub: `lerobot/fast-action-tokenizer`, `physical-intelligence/fast`, or
-   * one trained here.
+   * Loads a tokeniser from a folder or, if necessary, from the Hub: `lerobot/fast-action-tokenizer`, `physical-intelligence/fast`,
+   * or one trained here.
    *
    * @throws CraftError `TOKENIZER_MISSING`, `TOKENIZER_INVALID`, `TOKENIZER_NAME` for a built-in one, and `HUB_…`
    */
@@ -57,7 +57,7 @@ export class FastTokenizer {
     return FastTokenizer.loadSync(name);
   }
 
-  /** As `load`, from what is on this machine. The same files give the same object. */
+  /** As `load`, but only from files on this machine. The same files give the same object. */
   static loadSync(name: string): FastTokenizer {
     if (isBuiltin(name)) {
       const remedy = 'train a FAST one with craft tokenizer train, or take lerobot/fast-action-tokenizer';
@@ -101,17 +101,17 @@ export class FastTokenizer {
     });
   }
 
-  /** Tokens; every id is below it. */
+  /** Number of tokens; every id is below it. */
   get vocabSize(): number {
     return this.bpe.size;
   }
 
-  /** Chunk length that it was trained for; null: any. */
+  /** Chunk length that it was trained for; null if any. */
   get timeHorizon(): number | null {
     return this.settings.timeHorizon;
   }
 
-  /** Action dimensions that it was trained for; null: any. */
+  /** Number of action dimensions that it was trained for; null if any. */
   get actionDim(): number | null {
     return this.settings.actionDim;
   }
@@ -141,14 +141,14 @@ export class FastTokenizer {
     return quantize(chunk, shape, this.#dct(shape[0]), this.settings.scale);
   }
 
-  /** Ids of coefficients. Beyond the range of a tokeniser trained here they count as its ends. */
+  /** Encodes coefficients. Those outside the range of a tokeniser trained here are clamped to it. */
   encodeCoefficients(coefficients: Int32Array): number[] {
     const { minToken, maxToken } = this.settings;
     const fitting = maxToken === null ? coefficients : coefficients.map((value) => Math.min(value, maxToken));
     return this.bpe.encode(coefficientText(fitting, minToken));
   }
 
-  /** The coefficients that ids stand for, as many as there are. Ids that the vocabulary lacks are left out. */
+  /** Decodes ids to coefficients, however many there are. Unknown ids are skipped. */
   decodeCoefficients(ids: readonly number[]): Int32Array {
     const { minToken } = this.settings;
     return Int32Array.from(
@@ -157,8 +157,8 @@ export class FastTokenizer {
   }
 
   /**
-   * Actions `[T][D]` of ids as LeRobot decodes them: extra coefficients are dropped, missing ones are 0. A negative id, which
-   * no tokeniser has, makes the whole chunk 0.
+   * Decodes ids to actions `[T][D]` as LeRobot does: extra coefficients are dropped, missing ones are 0. A negative id, which no
+   * tokeniser has, makes the whole chunk 0.
    */
   decode(ids: readonly number[], timeHorizon: number, actionDim: number): number[][] {
     const coefficients = new Int32Array(timeHorizon * actionDim);

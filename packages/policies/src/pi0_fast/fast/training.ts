@@ -11,14 +11,14 @@ interface FastVocabularyOptions {
   onProgress?: (size: number) => void;
 }
 
-/** Code points that UTF-8 has no place for begin here. */
+/** The surrogates, code points that UTF-8 cannot encode, begin here. */
 const CODE_POINTS = 0xd800;
 
 /**
  * Trains the vocabulary for quantised coefficients.
  *
- * Upstream gives ids to the code points of the range, but its pieces are made of byte characters, so that a coefficient that no
- * chunk has may vanish when it is encoded. Here the ids are those of the byte characters of every code point in the range: each
+ * Upstream gives ids to the code points in the range, but its pieces consist of byte characters, so a coefficient that occurs in no
+ * chunk may be dropped when it is encoded. Here the ids are those of the byte characters of every code point in the range: every
  * coefficient can be encoded, and more of the vocabulary is left for merges.
  *
  * @param coefficients of each chunk
@@ -65,7 +65,7 @@ export function coefficientText(coefficients: Int32Array, minToken: number): str
 }
 
 interface BpeTrainingOptions {
-  /** Tokens to end with; fewer where no pair is frequent enough. */
+  /** Vocabulary size to reach; smaller if no pair is frequent enough. */
   vocabSize: number;
   /** Characters that get ids even where no text has them. */
   alphabet: Iterable<string>;
@@ -91,8 +91,8 @@ interface Pair {
 
 /**
  * Learns a vocabulary as the BPE trainer of Hugging Face's tokenizers: ids for the alphabet and every character of the texts, by
- * code point; then the most frequent pair of neighbours within a piece becomes a token (of equals the one with the smaller left,
- * then right id), until the vocabulary is full. A merge whose text is a token already reuses that token's id.
+ * code point; then the most frequent pair of neighbours within a piece becomes a token (ties go to the smaller left id, then to the
+ * smaller right id), until the vocabulary is full. A merge whose text is already a token reuses that token's id.
  */
 function trainBpe(texts: Iterable<string>, options: BpeTrainingOptions): Bpe {
   const { vocabSize, mode, minFrequency = 2, onProgress = () => {} } = options;
@@ -201,7 +201,7 @@ function mergeIn(word: Word, index: number, pair: Pair, merged: number, counts: 
   word.tokens = result;
 }
 
-/** How well a FAST tokeniser does on chunks. Names of token counts are those of LeRobot's script. */
+/** How well a FAST tokeniser compresses chunks. Names of token counts are those of LeRobot's script. */
 export interface CompressionStats {
   /** Numbers per token. */
   compression_ratio: number;
@@ -209,7 +209,7 @@ export interface CompressionStats {
   p99_token_length: number;
   min_token_length: number;
   max_token_length: number;
-  /** Root of the mean squared difference between actions and what comes back, in normalised units. */
+  /** Root mean squared error between actions and their reconstruction, in normalised units. */
   reconstruction_rmse: number;
   reconstruction_max_error: number;
 }
@@ -252,7 +252,7 @@ export function compressionStats(
   };
 }
 
-/** Coefficients between two values, inclusive, that cannot be encoded: they would vanish and shift all that follow. */
+/** Coefficients in an inclusive range that cannot be encoded: they would be dropped and shift all that follow. */
 export function unencodable(tokenizer: FastTokenizer, from: number, to: number): number[] {
   const values = Array.from({ length: to - from + 1 }, (_, i) => from + i);
   return values.filter((value) => {
