@@ -91,8 +91,8 @@ export interface Pick {
 }
 
 /**
- * Puts rows of several batches into one, in the order of `picks`. All have the same columns, equal in dtype and in shape but for
- * the number of rows.
+ * Combines rows of several batches into one, in the order of `picks`. All have the same columns, of the same dtype and shape except
+ * for the number of rows.
  */
 export function collate(parts: readonly Batch[], picks: readonly Pick[]): Batch {
   const columns: Record<string, BatchColumn> = {};

@@ -35,7 +35,7 @@ export function allocateColumn(dtype: ColumnDType, shape: readonly number[], row
   return { dtype, shape, width, data: viewAs(dtype, buffer), bytes: new Uint8Array(buffer) };
 }
 
-/** Some rows of one file and the place they go to. */
+/** A range of rows in one file and the rows of the columns that they go to. */
 interface Segment {
   readonly episode: EpisodeRecord;
   /** First row within the file. */
@@ -81,8 +81,8 @@ export async function readColumns(
 }
 
 /**
- * A recording that dies between writing an episode's rows and listing the episode leaves rows at the end of the last file that
- * no episode has; the episodes before them are whole.
+ * A recording that crashes between writing an episode's rows and listing the episode leaves rows at the end of the last file that
+ * belong to no episode; the episodes before them are complete.
  */
 function mayHoldMore(metadata: LeRobotDatasetMetadata, segments: readonly Segment[]): boolean {
   const { dataChunk, dataFile } = segments[0]!.episode;
@@ -90,7 +90,7 @@ function mayHoldMore(metadata: LeRobotDatasetMetadata, segments: readonly Segmen
   return metadata.version === '3.0' && dataChunk === last.dataChunk && dataFile === last.dataFile;
 }
 
-/** What a data file holds by the metadata, and which of it is wanted. */
+/** The contents of a data file according to the metadata, and which part of it is read. */
 interface FilePlan {
   readonly rows: number;
   readonly episodes: number;
@@ -193,7 +193,7 @@ export function withBookkeeping(keys: readonly string[]): string[] {
   return [...new Set([...keys, ...bookkeepingKeys])];
 }
 
-/** Where decoded values go, and how to name the place in an error. */
+/** Where decoded values go, and how errors name that place. */
 interface FillTarget {
   readonly column: Column;
   /** First row of the column to fill. */
@@ -268,9 +268,9 @@ function sameKind(data: Column['data'], values: DecodedArray): values is Exclude
 }
 
 /**
- * Checks what was read against the metadata: every row belongs to the episode and frame it should, every task exists, every
- * float is finite. An `index` column that disagrees is an error in v3.0; v2.x files of third-party converters often restart
- * it, there it is corrected from the episode lengths with one warning.
+ * Checks what was read against the metadata: every row belongs to the right episode and frame, every task exists, every float is
+ * finite. An `index` column that disagrees is an error in v3.0. In v2.x files third-party converters often restart it; there it is
+ * corrected from the episode lengths with one warning.
  *
  * @param columns By dataset key, with all bookkeeping columns.
  * @throws CraftError `DATASET_ROWS`, `DATASET_TASK`, `DATASET_NAN`, naming file, column, episode and frame.
@@ -306,7 +306,7 @@ export function verifyColumns(
         index[row] = BigInt(episode.fromIndex + frame);
         corrected ??= path;
       }
-      // Recordings without any instruction are listed by some converters as an empty table.
+      // Some converters write recordings without any instruction with an empty task table.
       if (metadata.tasks.size === 0 || metadata.tasks.has(Number(taskIndex[row]))) continue;
       throw new CraftError(
         'DATASET_TASK',

@@ -24,7 +24,7 @@ export function readTextIfPresent(path: string): string | undefined {
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 }
 
-/** The error for a file that the dataset's metadata promises and that is not there. */
+/** The error for a missing file that the dataset's metadata refers to. */
 export function missingFile(path: string, remedy: string): CraftError {
   return new CraftError('DATASET_FILE_MISSING', `${path}: the file is missing; ${remedy}`);
 }

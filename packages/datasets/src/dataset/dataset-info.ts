@@ -53,7 +53,7 @@ export interface DatasetInfo {
   readonly features: Readonly<Record<string, FeatureInfo>>;
 }
 
-/** Columns that every LeRobot dataset has: scalars kept by LeRobot itself, not inputs or outputs of a policy. */
+/** Columns that every LeRobot dataset has: scalars that LeRobot maintains itself, not inputs or outputs of a policy. */
 export const bookkeepingKeys = ['timestamp', 'frame_index', 'episode_index', 'index', 'task_index'] as const;
 
 export function isBookkeeping(key: string): boolean {
@@ -126,7 +126,7 @@ function invalid(path: string, what: string): CraftError {
   return new CraftError('DATASET_INFO_INVALID', `${path}: ${what}; correct the file or download it again`);
 }
 
-/** What a policy has to know about a feature of a dataset; see `LeRobotDataset.features`. */
+/** What a policy needs to know about a feature of a dataset; see `LeRobotDataset.features`. */
 export interface FeatureSource {
   readonly dtype: string;
   /** Of one frame; images `[height, width, channels]` or `[channels, height, width]`. */
@@ -139,7 +139,7 @@ export interface DatasetFeature extends FeatureSource {
   readonly datasetKey: string;
 }
 
-/** `[channels, height, width]` of a camera: policies see images channels first, whatever the dataset says. */
+/** `[channels, height, width]` of a camera: policies expect channels first, whatever the dataset says. */
 export function imageShape(key: string, { shape, names }: FeatureSource): number[] {
   if (shape.length !== 3) {
     throw new CraftError(

@@ -36,7 +36,7 @@ export interface LeRobotDatasetOptions {
   onWarning?: OnWarning;
 }
 
-/** One frame: as a {@link Batch} without the leading B. */
+/** One frame: as a {@link Batch} without the batch dimension. */
 export interface Item {
   readonly columns: Record<string, BatchColumn>;
   readonly task: string;
@@ -256,7 +256,7 @@ function renameStats(
   const renamed: DatasetStats = {};
   for (const [key, values] of Object.entries(stats)) {
     const feature = metadata.features[key];
-    // Statistics of a feature that info.json does not list are of no use.
+    // Ignore statistics of features that info.json does not list.
     if (feature === undefined) continue;
     const width = feature.shape.reduce((product, size) => product * size, 1);
     if (columnDType(feature.dtype) !== undefined && values.mean.length !== width) {

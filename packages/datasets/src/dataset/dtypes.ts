@@ -19,8 +19,8 @@ export const elementBytes: Readonly<Record<ColumnDType, number>> = {
 };
 
 /**
- * The dtype a feature's numpy dtype is held in. Types torch lacks are widened (`float16` to `float32`, `uint16` to `int32`,
- * `uint32` to `int64`). Anything else (`string`, `image`, `video`, `language`, …) is not numeric: undefined.
+ * The dtype in which a feature of some numpy dtype is held. Types torch lacks are widened (`float16` to `float32`, `uint16` to
+ * `int32`, `uint32` to `int64`). Anything else (`string`, `image`, `video`, `language`, …) is not numeric: undefined.
  */
 export function columnDType(numpyDType: string): ColumnDType | undefined {
   return storage[numpyDType];
@@ -66,7 +66,7 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Largest and smallest value of each integer dtype, for range checks of what is read or written. */
+/** Smallest and largest value of each integer dtype, for range checks when reading or writing. */
 export const integerRange: Readonly<Record<string, readonly [bigint, bigint] | undefined>> = {
   int8: [-(2n ** 7n), 2n ** 7n - 1n],
   uint8: [0n, 2n ** 8n - 1n],

@@ -36,16 +36,16 @@ export interface EpisodeRecord {
   readonly videos: Readonly<Record<string, VideoSegment>>;
 }
 
-/** What the version-specific readers hand over. */
+/** Result of the version-specific readers. */
 export interface LoadedMetadata {
   readonly tasks: ReadonlyMap<number, string>;
   /** Sorted by episode index. */
   readonly episodes: readonly EpisodeRecord[];
   /** Name of the file (relative to the root) that lists episodes, for messages. */
   readonly episodesSource: string;
-  /** Statistics over everything, where the dataset has them ready-made. */
+  /** Statistics over the whole dataset, if it stores them. */
   readonly total: () => DatasetStats | undefined;
-  /** Statistics per episode, in the order asked for; undefined where the dataset has none. */
+  /** Statistics per episode, in the requested order; undefined if the dataset has none. */
   readonly perEpisode: (episodes: readonly number[]) => Promise<DatasetStats[] | undefined>;
 }
 
@@ -183,7 +183,7 @@ function unflatten(row: Record<string, unknown>): Record<string, Record<string, 
     stats[feature] ??= {};
     stats[feature][column.slice(split + 1)] = value ?? undefined;
   }
-  // A row of nulls is an episode without this feature's statistics.
+  // A row of nulls: the episode has no statistics of this feature.
   return Object.fromEntries(Object.entries(stats).filter(([, values]) => values.mean !== undefined));
 }
 

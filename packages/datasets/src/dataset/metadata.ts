@@ -99,7 +99,7 @@ export class LeRobotDatasetMetadata {
   }
 
   /**
-   * The given episodes, sorted; all of them for undefined.
+   * The given episodes, sorted; all of them if undefined.
    *
    * @throws CraftError `DATASET_EPISODES` when the list is empty, has a duplicate, or names an episode that does not exist.
    */
@@ -143,9 +143,9 @@ export class LeRobotDatasetMetadata {
   }
 
   /**
-   * Statistics over the chosen episodes (all for undefined). Over all episodes, v2.0 and v3.0 use meta/stats.json; otherwise
-   * the per-episode statistics are aggregated. A dataset without per-episode statistics falls back to stats.json, and one
-   * without any gives `{}`, each with one warning.
+   * Statistics over the chosen episodes (all if undefined). Over all episodes, v2.0 and v3.0 use meta/stats.json; otherwise the
+   * per-episode statistics are aggregated. A dataset without per-episode statistics falls back to stats.json, and one without any
+   * gives `{}`, each with one warning.
    *
    * @throws CraftError `DATASET_STATS`, `DATASET_EPISODES`.
    */

@@ -12,17 +12,17 @@ export interface MixtureMember {
   readonly dataset: LeRobotDataset;
   /**
    * Share of the frames drawn, relative to the other members' weights; greater than 0. Give it for all members or for none: by
-   * default each weighs as many frames as it has, as if the datasets were one.
+   * default each member's weight is its number of frames, as if the datasets were one.
    */
   readonly weight?: number;
 }
 
 /**
- * Several datasets as one, for joint training and replay. Rows of the members follow each other in the order of the members'
- * repoIds, so that nothing depends on the order in which they are given.
+ * Several datasets as one, for joint training and replay. The members' rows follow each other in the order of their repoIds, so
+ * that the order in which the members are given does not matter.
  *
- * A batch has the members' columns and `dataset_index` (int64, [B]: the position in {@link names}). `task_index` counts
- * {@link tasks}, the members' tasks as one list; `episode_index` and `index` stay those of the member.
+ * A batch has the members' columns and `dataset_index` (int64, [B]: the position in {@link names}). `task_index` indexes
+ * {@link tasks}, the members' tasks in one list; `episode_index` and `index` are those of the member.
  */
 export class MultiDataset {
   /** Sorted by repoId. */
@@ -89,7 +89,7 @@ export class MultiDataset {
     return this.members[0]!.fps;
   }
 
-  /** The row of a member's own row. */
+  /** Converts a row of a member to a row of the mixture. */
   row(member: number, own: SubsetIndex): SubsetIndex {
     return subsetIndex(this.starts[member]! + own);
   }
@@ -182,7 +182,7 @@ export interface MixtureSamplerOptions {
 
 /**
  * The order in which a mixture's frames are drawn, a pure function of (seed, members): a run resumes from its step number alone,
- * and the order in which members are given changes nothing. Shares are the members' weights; see {@link GroupSampler}.
+ * and the order in which the members are given does not matter. Shares are the members' weights; see {@link GroupSampler}.
  */
 export class MixtureSampler extends GroupSampler {
   constructor(mixture: MultiDataset, { seed, drop_n_last_frames }: MixtureSamplerOptions) {

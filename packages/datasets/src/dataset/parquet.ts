@@ -59,7 +59,7 @@ export class ParquetFile {
   /**
    * Reads a file and its footer.
    *
-   * @param remedy What to do when the file is absent, ends the message.
+   * @param remedy What to do if the file is absent; appended to the message.
    * @throws CraftError `DATASET_FILE_MISSING`, `DATASET_FILE_INVALID` (truncated or no Parquet file).
    */
   static open(path: string, remedy: string): ParquetFile {
@@ -110,7 +110,7 @@ export class ParquetFile {
     return this.#decode(() => parquetReadObjects(this.#part(columns, rowStart, rowEnd)));
   }
 
-  /** What is to be read, for hyparquet. */
+  /** hyparquet's options for reading part of the file. */
   #part(columns: readonly string[], rowStart: number, rowEnd: number) {
     const [file, metadata] = [this.#buffer, this.#metadata];
     return { file, metadata, columns: [...columns], rowStart, rowEnd, compressors };

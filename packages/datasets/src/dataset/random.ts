@@ -8,7 +8,7 @@ function splitmix64(state: bigint): bigint {
   return z ^ (z >> 31n);
 }
 
-/** Seeded random numbers, the same on every platform. What a subclass gives is `next`. */
+/** Seeded random numbers, the same on every platform. Subclasses implement `next`. */
 export abstract class RandomGenerator {
   /** A whole number in [0, 2³²). */
   abstract next(): number;
@@ -26,7 +26,7 @@ export abstract class RandomGenerator {
     return low + (high - low) * (this.next() / 2 ** 32);
   }
 
-  /** True as often as not. */
+  /** True with probability 1/2. */
   coin(): boolean {
     return this.next() < 2 ** 31;
   }
@@ -71,12 +71,12 @@ export class Xoshiro128 extends RandomGenerator {
   }
 }
 
-/** Seeds of {@link Sfc32}, from 0 on: 32 bits of them count. */
+/** Number of different seeds of {@link Sfc32}, which start at 0. */
 export const SFC32_SEEDS = 2 ** 32;
 
 /**
- * sfc32 (Doty-Humphrey, PractRand), seeded by a 32-bit splitmix: the simulated worlds' generator. Their documented starts and success
- * rates are made with it, which is why it is not {@link Xoshiro128}.
+ * sfc32 (Doty-Humphrey, PractRand), seeded by a 32-bit splitmix: the generator of the simulated worlds. It is not
+ * {@link Xoshiro128} because their documented initial states and success rates were produced with it.
  */
 export class Sfc32 extends RandomGenerator {
   #a: number;
@@ -86,7 +86,7 @@ export class Sfc32 extends RandomGenerator {
 
   /**
    * @param seed whole number; only its lowest 32 bits count
-   * @param stream tells apart several generators of one seed. Default 0
+   * @param stream distinguishes several generators of one seed. Default 0
    */
   constructor(seed: number, stream = 0) {
     super();

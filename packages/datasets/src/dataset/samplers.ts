@@ -3,7 +3,7 @@ import type { EpisodeSpan, SubsetIndex } from './indices.js';
 import { shuffle, Xoshiro128 } from './random.js';
 
 /**
- * The order in which frames are trained on, a pure function of (seed, epoch): nothing is consumed, so a run resumes from its
+ * The order in which frames are trained on, a pure function of (seed, epoch): there is no random state, so a run resumes from its
  * step number alone.
  *
  * Epoch `e` is the sampler's frames, shuffled (Fisher–Yates, last to first) by Xoshiro128** keyed with (seed, e), or in
@@ -132,17 +132,17 @@ function dropCount(name: string, value = 0): number {
   throw new CraftError('SAMPLER_DROP', `${name} must be a whole number from 0 on, not ${value}`);
 }
 
-/** Frames that share a part of the draws: a dataset of a mixture, a task. */
+/** Frames that are drawn with a common share, such as a dataset of a mixture or a task. */
 export interface SamplerGroup {
-  /** Rows of its frames, among all. */
+  /** Row numbers of its frames. */
   readonly rows: Uint32Array;
-  /** Part of the draws; the groups' add up to 1. */
+  /** Fraction of the draws; the shares of all groups add up to 1. */
   readonly share: number;
   /** Decides the order within the group. */
   readonly seed: number;
 }
 
-/** Frames that are apportioned together; shares are exact to 1 / BLOCK. */
+/** Draws per block; shares are exact to 1 / BLOCK. */
 const BLOCK = 4096;
 
 /**
@@ -191,7 +191,7 @@ export class GroupSampler extends FrameSampler {
     return row!;
   }
 
-  /** Which group each draw of a block is from, and how many draws of that group precede it in the block. */
+  /** The group of each draw of a block, and how many draws of that group precede it in the block. */
   #block(block: number): { group: Uint16Array; rank: Uint16Array } {
     const known = this.#blocks.get(block);
     if (known !== undefined) return known;

@@ -198,7 +198,7 @@ export function computeStats(
 
 type ColumnStats = Record<'min' | 'max' | 'mean' | 'std' | (typeof quantileNames)[number], number>;
 
-/** Statistics of whole numbers from 0 on, given by how often each occurs. */
+/** Statistics of whole numbers from 0 on, given how often each occurs. */
 export function countedStats(counts: Float64Array): ColumnStats {
   const present = [...counts.keys()].filter((value) => counts[value]! > 0);
   return columnStats(
@@ -207,7 +207,7 @@ export function countedStats(counts: Float64Array): ColumnStats {
   );
 }
 
-/** @param weights How often each value counts; once where left out. */
+/** @param weights number of occurrences of each value. Default 1 */
 function columnStats(values: Float64Array, weights?: Float64Array): ColumnStats {
   let min = Number.POSITIVE_INFINITY;
   let max = Number.NEGATIVE_INFINITY;

@@ -1,7 +1,7 @@
 import { CraftError } from '@craft-ft/torch';
 import { shuffle, Xoshiro128 } from './random.js';
 
-/** A frame of a stream: row `row` of what is read of file `file`. */
+/** A frame of a stream: row `row` of the rows read from file `file`. */
 export interface StreamedFrame {
   readonly file: number;
   readonly row: number;
@@ -13,7 +13,7 @@ interface StreamStep {
   readonly frame: StreamedFrame;
   /** Frames that enter the buffer, to be read before the next step. */
   readonly entered: readonly StreamedFrame[];
-  /** Files of which nothing more will enter in this epoch. */
+  /** Files with no frames left to enter in this epoch. */
   readonly finished: readonly number[];
 }
 
@@ -25,8 +25,8 @@ interface StreamOrderOptions {
 }
 
 /**
- * The order of a stream through a shuffle buffer, without its data: arithmetic on (seed, epoch) and the number of rows of each
- * file, so that a position is found again by counting alone.
+ * The order of a stream through a shuffle buffer, without its data: computed from (seed, epoch) and the number of rows of each
+ * file, so that a position can be restored by counting alone.
  *
  * Per epoch: the files in shuffled order, `openFiles` of them open at a time; frames enter the buffer from a random open file, in
  * a shuffled order of its rows; once the buffer is full, a random slot comes out and the next frame takes its place. Every frame
@@ -58,7 +58,7 @@ export class StreamOrder {
     this.length = rows.reduce((a, b) => a + b, 0);
   }
 
-  /** Goes to frame `position` of the endless sequence of epochs: whole epochs are skipped, the rest of one is counted through. */
+  /** Goes to frame `position` of the endless sequence of epochs: whole epochs are skipped, the last one is counted through. */
   seek(position: number): void {
     this.#begin(Math.floor(position / this.length));
     for (let i = position % this.length; i > 0; i--) this.next();
@@ -69,7 +69,7 @@ export class StreamOrder {
     return this.#buffer;
   }
 
-  /** Whether frames of a file are still to enter in this epoch and some have. */
+  /** Whether some frames of a file, but not all, have entered in this epoch. */
   isOpen(file: number): boolean {
     return this.#open.some((source) => source.file === file);
   }

@@ -32,10 +32,10 @@ interface FileRows {
  * A dataset read file by file through a shuffle buffer: memory holds `openFiles` decoded data files and `bufferSize` frames,
  * however large the dataset is. Numeric features, v2.0, v2.1 and v3.0; windows end at the ends of the frame's episode.
  *
- * The order depends on the seed, the options and the episodes' lengths alone; every epoch has every frame once. It is less random
- * than that of a loaded dataset: frames that come out together come from few files. Resuming is exact: `batches(size, step)` counts
- * the order forward to that step without reading, then reads the files that the buffer held frames of, so a stream begun at step n
- * gives the same batches as one that has arrived there.
+ * The order depends only on the seed, the options and the episodes' lengths; every epoch contains every frame once. It is less
+ * random than that of a loaded dataset: consecutive frames come from few files. Resuming is exact: `batches(size, step)` counts the
+ * order forward to that step without reading, then reads the files of the frames in the buffer, so a stream started at step n gives
+ * the same batches as one that has reached it.
  *
  * @example
  * ```ts
@@ -203,7 +203,7 @@ export class StreamingDataset {
   }
 }
 
-/** The frames that have entered and not come out, and the files they come from. */
+/** The frames that have entered the buffer and not left it, and the files they come from. */
 class FrameBuffer {
   readonly #files = new Map<number, FileRows>();
   readonly #frames = new Map<string, { batch: Batch; row: number }>();

@@ -58,7 +58,7 @@ export async function composeData(
   return { written, tasks: [...taskIndex.keys()] };
 }
 
-/** The episode's numbers, those of LeRobot itself by its new place. Tasks are numbered as they come. */
+/** The episode's numeric columns, with the bookkeeping columns recomputed. Tasks are numbered in the order of appearance. */
 function renumbered(
   { metadata, episode, columns, row, tasks }: ReadEpisode,
   index: number,
@@ -84,7 +84,7 @@ function renumbered(
   );
 }
 
-/** New timestamps are frame / fps; a source whose own differ would lose them. */
+/** New timestamps are frame / fps: a source with other timestamps would lose them, and is refused. */
 function checkTimestamps({ metadata, episode, columns, row }: ReadEpisode, toleranceS: number): void {
   const { data } = columns.get('timestamp')!;
   for (let frame = 0; frame < episode.length; frame++) {
@@ -103,8 +103,8 @@ function checkTimestamps({ metadata, episode, columns, row }: ReadEpisode, toler
 type EpisodeNumbers = ReadonlyMap<string, ArrayLike<number> | BigInt64Array>;
 
 /**
- * The data files of a dataset that is written in one go, one row group per episode. Files are written under their own names as they
- * grow: nobody looks at the folder before it is complete.
+ * The data files of a dataset that is written in one go, one row group per episode. Files are written under their final names as
+ * they grow, since nothing reads the folder before it is complete.
  */
 class DataWriter {
   readonly #root: string;
@@ -126,7 +126,7 @@ class DataWriter {
       const own = numbers.get(name);
       if (own !== undefined) return { name, data: toRows(dtype, shape, own) };
       const data = [...others.get(name)!] as DecodedArray;
-      // No two pictures are alike: a dictionary or min/max statistics would only take space.
+      // No two images are alike: a dictionary or min/max statistics would only take space.
       return dtype === 'image'
         ? { name, data, encoding: 'PLAIN' as const, statistics: false }
         : { name, data };

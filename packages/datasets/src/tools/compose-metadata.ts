@@ -21,8 +21,8 @@ import { readEpisodeStats, readTable, type TableColumn, writeTable } from './met
 import type { SourceEpisode } from './source-episodes.js';
 
 /**
- * Writes meta/ for everything but cameras: the recorder's own code writes tasks, statistics and info.json, as for the last of the
- * episodes; the table of all episodes replaces its table of one.
+ * Writes meta/ for everything but cameras. The dataset writer's code writes tasks, statistics and info.json, as if for the last
+ * episode only; then the table of all episodes replaces its one-row table.
  */
 export function writeComposedMetadata(
   like: LeRobotDatasetMetadata,
@@ -134,7 +134,7 @@ export async function addCameras(
       ...own.slice(after),
     ]),
   );
-  // A camera that some episode lacks statistics of has none in all; `cameraStats` has warned.
+  // If any episode lacks a camera's statistics, the dataset gets none for it; `cameraStats` has warned.
   const total = aggregateStats(stats, root, () => {});
   const statsPath = join(root, 'meta', 'stats.json');
   const json = JSON.parse(readFileSync(statsPath, 'utf8')) as Record<string, unknown>;
@@ -142,7 +142,7 @@ export async function addCameras(
   atomicWriteFile(statsPath, JSON.stringify(json, null, 4));
 }
 
-/** One set per episode, of the cameras only; empty where a source has none per episode. */
+/** One set per episode, of the cameras only; empty for a source without statistics per episode. */
 async function cameraStats(
   episodes: readonly SourceEpisode[],
   cameras: readonly string[],

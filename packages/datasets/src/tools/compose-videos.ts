@@ -11,7 +11,7 @@ import { nearest } from '../video/packet-index.js';
 import { videoPath } from '../writer/metadata-files.js';
 import type { SourceEpisode } from './source-episodes.js';
 
-/** Where each episode's frames went, by camera; in the order of the episodes. */
+/** Where the frames of each episode went, by camera, in episode order. */
 export type PlacedVideos = ReadonlyMap<string, readonly VideoSegment[]>;
 
 const filesPerChunk = 1000;
@@ -42,7 +42,7 @@ export class VideoShelf {
 }
 
 /**
- * Joins the videos of the episodes, camera by camera. A new file is begun at the size limit and where the encoding changes.
+ * Joins the videos of the episodes, camera by camera. A new file is started at the size limit and when the encoding changes.
  *
  * @throws CraftError `VIDEO_MISSING`, `VIDEO_INVALID`, `VIDEO_CUT`, `VIDEO_WRITE`, `DISK_FULL`.
  */
@@ -108,7 +108,7 @@ function joinCamera(
   }
 }
 
-/** Consecutive frames of a video file, in the order of showing. */
+/** Consecutive frames of a video file, in presentation order. */
 interface VideoPiece {
   readonly path: string;
   readonly firstFrame: number;
@@ -122,7 +122,7 @@ export function openVideo(path: string, ffmpeg: FFmpeg): Demuxer {
 }
 
 /**
- * Numbers of the packets (in decoding order) that hold a piece and nothing else.
+ * Packet numbers (in decoding order) that hold exactly a piece.
  *
  * @throws CraftError `VIDEO_CUT` unless the piece begins at a key frame and refers to no frame outside; LeRobot's recordings do,
  * because each episode is encoded by itself.
@@ -151,7 +151,7 @@ function packetsOf(video: Demuxer, { path, firstFrame, frames }: VideoPiece): [f
   return [first, end];
 }
 
-/** SHA-256 of the encoded frames of a piece: equal pieces show equal pictures. */
+/** SHA-256 of the encoded frames of a piece: equal hashes mean equal images. */
 export function hashPiece(video: Demuxer, piece: VideoPiece): string {
   const hash = createHash('sha256');
   forEachPacket(video, packetsOf(video, piece), () => hash.update(video.packet.data ?? ''));
@@ -176,7 +176,7 @@ class VideoJoiner {
   #bytes = 0;
   #lastDts = Number.NEGATIVE_INFINITY;
 
-  /** @param model A video whose codec, size and time base the file takes; it may be closed after the file is finished. */
+  /** @param model A video whose codec, size and time base the file takes over; it may be closed once the file is finished. */
   constructor(path: string, ffmpeg: FFmpeg, fps: number, model: Demuxer) {
     this.path = path;
     this.#ffmpeg = ffmpeg;
@@ -201,7 +201,7 @@ class VideoJoiner {
     return this.#bytes;
   }
 
-  /** Whether a piece of `video` can follow what is there: same codec, parameters, size, time base and order of decoding. */
+  /** Whether a piece of `video` can be appended: same codec, parameters, size, time base and decoding order. */
   accepts(video: Demuxer, piece: VideoPiece): boolean {
     const a = this.#model.codecParameters;
     const b = video.codecParameters;
@@ -243,7 +243,7 @@ class VideoJoiner {
     this.close();
   }
 
-  /** Closes the file as it is. */
+  /** Closes the file; without `finish` it is incomplete. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -251,7 +251,7 @@ class VideoJoiner {
     this.#output.freeContext();
   }
 
-  /** From times in the source to times in the file, in the source's units. */
+  /** Offset from times in the source to times in the file, in the source's time base. */
   #shift(video: Demuxer, first: number): number {
     const { num, den } = video.timeBase;
     return Math.round((this.#frames * den) / (num * this.#fps)) - video.index.pts[first]!;

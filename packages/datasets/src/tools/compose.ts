@@ -21,13 +21,13 @@ export interface ComposeOptions {
   onProgress?: (episodes: number, of: number) => void;
   /** Largest distance of a timestamp from frame / fps, seconds. Default 1e-4. */
   toleranceS?: number;
-  /** A new data file is begun before this size would be passed. Default 100, LeRobot's. */
+  /** A new data file is started before the current one would exceed this size. Default 100, LeRobot's. */
   dataFilesSizeInMb?: number;
-  /** A new video file is begun before this size would be passed. Default 200, LeRobot's. */
+  /** A new video file is started before the current one would exceed this size. Default 200, LeRobot's. */
   videoFilesSizeInMb?: number;
 }
 
-/** What was written and compared with its sources. */
+/** What was written and verified against its sources. */
 export interface Composed {
   readonly root: string;
   readonly episodes: number;
@@ -39,13 +39,13 @@ export interface Composed {
 }
 
 /**
- * Makes a v3.0 dataset out of episodes of existing ones (v2.0, v2.1, v3.0), in the order given: episodes, frames and tasks are
- * renumbered, statistics of numbers are recomputed, those of cameras copied. Videos are joined without re-encoding. The sources
- * are only read. The dataset is built in a temporary folder beside `output`, read back and compared with its sources value by
- * value and encoded frame by encoded frame, and only then renamed to `output`.
+ * Makes a v3.0 dataset from episodes of existing ones (v2.0, v2.1, v3.0), in the order given: episodes, frames and tasks are
+ * renumbered, statistics of numbers are recomputed, those of cameras copied. Videos are joined without re-encoding. The sources are
+ * only read. The dataset is built in a temporary folder beside `output`, read back and compared with its sources (every value,
+ * every encoded frame), and only then renamed to `output`.
  *
- * @throws CraftError `DATASET_EXISTS`; `TOOL_FEATURES` when sources differ or a feature cannot be written; `TOOL_VERIFY`;
- * `VIDEO_CUT`; and what reading throws.
+ * @throws CraftError `DATASET_EXISTS`; `TOOL_FEATURES` if sources differ or a feature cannot be written; `TOOL_VERIFY`;
+ * `VIDEO_CUT`; and errors of reading.
  */
 export async function composeDataset(
   episodes: readonly SourceEpisode[],
@@ -105,8 +105,8 @@ function makePartial(root: string): string {
 }
 
 /**
- * Gives the complete dataset its name. Much time may have passed since the output was found vacant: what has been written there
- * since is left alone, and the new dataset is kept too.
+ * Renames the complete dataset to `root`. The output may have been found vacant long ago: anything written there since is left
+ * alone, and the new dataset is kept under its temporary name.
  */
 function place(partial: string, root: string): void {
   try {

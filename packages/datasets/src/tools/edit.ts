@@ -26,7 +26,7 @@ export async function convertDataset(
 }
 
 /**
- * Writes several datasets of the same features as one, in the order given; equal tasks become one.
+ * Writes several datasets with the same features as one, in the order given; equal tasks become one.
  *
  * @throws CraftError as {@link composeDataset}; `TOOL_FEATURES` naming the dataset and the feature that differ.
  */
@@ -48,7 +48,7 @@ export type SplitPart = number | readonly number[];
 
 /**
  * Writes parts of a dataset as datasets of their own, in folders of `output` named after the parts. Shares take consecutive
- * episodes in the order of the parts, as LeRobot's split; they must not add up to more than 1, every part gets at least one
+ * episodes in the order of the parts, as in LeRobot's split; they must not add up to more than 1, and every part gets at least one
  * episode. Lists and shares cannot be mixed, and no episode may be in two parts.
  *
  * @throws CraftError `TOOL_SPLIT`; as {@link composeDataset}.

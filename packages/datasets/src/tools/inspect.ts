@@ -6,7 +6,7 @@ import { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import { VideoReader } from '../video/reader.js';
 import { encodePng } from '../writer/png.js';
 
-/** A dataset in a few words. */
+/** A short summary of a dataset. */
 export interface DatasetSummary {
   readonly root: string;
   readonly version: string;
@@ -74,7 +74,7 @@ export async function episodeCurves(root: string, episode: number): Promise<Curv
   return curves;
 }
 
-/** `names` is a list, a list in a list, or lists by axis. */
+/** `names` is a list, a nested list, or lists by axis. */
 function elementNames({ names }: FeatureInfo): string[] {
   const lists = typeof names === 'object' && names !== null ? Object.values(names) : [];
   const flat = lists.flat().flat();
@@ -84,7 +84,7 @@ function elementNames({ names }: FeatureInfo): string[] {
 const blocks = '▁▂▃▄▅▆▇█';
 
 /**
- * A curve as one line of block characters: the values are averaged in `width` equal stretches; the lowest stretch is the lowest
+ * A curve as one line of block characters: the values are averaged over `width` equal segments; the lowest segment gets the lowest
  * block. A constant is drawn at mid-height.
  */
 export function sparkline(values: ArrayLike<number>, width: number): string {
@@ -108,12 +108,12 @@ export function sparkline(values: ArrayLike<number>, width: number): string {
 export interface ContactSheetOptions {
   /** Frames per camera, from the episode's first to its last. Default 8. */
   frames?: number;
-  /** Width of each picture, pixels. Default 160. */
+  /** Width of each image, pixels. Default 160. */
   width?: number;
 }
 
 /**
- * Writes a PNG with pictures of an episode: one row per camera, time from left to right.
+ * Writes a PNG with frames of an episode: one row per camera, time from left to right.
  *
  * @throws CraftError `DATASET_KEY` when the dataset has no videos; `VIDEO_…` naming the file; `DISK_FULL`, `WRITE_FAILED`.
  */
@@ -165,7 +165,7 @@ interface Picture {
   readonly height: number;
 }
 
-/** Averages the pixels of each cell of `from` into one of a width × height picture at column `left` of `out`. */
+/** Averages the pixels of each cell of `from` into one pixel of a width × height image at column `left` of `out`. */
 function shrinkInto(
   out: Uint8Array,
   left: number,

@@ -29,7 +29,7 @@ export async function readTable(path: string): Promise<Map<string, TableColumn>>
   );
 }
 
-/** Writes a table, all or nothing. */
+/** Writes a table atomically. */
 export function writeTable(path: string, table: ReadonlyMap<string, TableColumn>): void {
   const columns = [...table].map(([name, { dtype, depth }]) => writeColumn(name, dtype, depth));
   const columnData = [...table].map(([name, { dtype, values }]) => ({
@@ -39,7 +39,7 @@ export function writeTable(path: string, table: ReadonlyMap<string, TableColumn>
   atomicWriteFile(path, new Uint8Array(parquetWriteBuffer({ columnData, schema: fileSchema(columns) })));
 }
 
-/** Numbers of nested lists as the writer wants them: bigint for int64, number for the rest. */
+/** Numbers of nested lists as the writer expects them: bigint for int64, number for the rest. */
 function convert(value: unknown, dtype: string): unknown {
   if (value === null || value === undefined) return null;
   if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))) {
@@ -55,7 +55,7 @@ function convert(value: unknown, dtype: string): unknown {
 }
 
 /**
- * Every episode's own statistics in one reading: meta/episodes of v3.0, episodes_stats.jsonl of v2.1; v2.0 has none.
+ * Reads the statistics of all episodes at once: meta/episodes of v3.0, episodes_stats.jsonl of v2.1; v2.0 has none.
  *
  * @throws CraftError `DATASET_STATS`, `DATASET_FILE_INVALID`.
  */
@@ -76,7 +76,7 @@ export async function readEpisodeStats(
         for (const name of names) {
           const value = table.get(name)!.values[row];
           const at = name.lastIndexOf('/');
-          // A null is an episode without this feature's statistics.
+          // null: the episode has no statistics of this feature.
           if (value === null || value === undefined) continue;
           const feature = name.slice('stats/'.length, at);
           json[feature] ??= {};

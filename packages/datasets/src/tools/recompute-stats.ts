@@ -11,8 +11,8 @@ import { readTable, type TableColumn, writeTable } from './metadata-tables.js';
 import { readEpisodes } from './source-episodes.js';
 
 /**
- * Computes the statistics of every numeric feature from the data, by LeRobot's definitions, and writes them where the format
- * keeps them; those of cameras stay. All data must be readable and right, or nothing is written. Originals are kept as `.bak`.
+ * Computes the statistics of every numeric feature from the data, by LeRobot's definitions, and writes them where the format keeps
+ * them; those of cameras are kept. Nothing is written unless all data is readable and valid. Originals are kept as `.bak`.
  *
  * @returns the statistics over the whole dataset, numeric features only.
  * @throws CraftError `DATASET_…` when the data cannot be read, naming what; `DISK_FULL`, `WRITE_FAILED`.
@@ -45,14 +45,14 @@ function asJson(stats: DatasetStats): Record<string, unknown> {
   return Object.fromEntries(Object.entries(stats).map(([key, values]) => [key, statsJson(values)]));
 }
 
-/** What a file has of other features, e.g. cameras, as it is. */
+/** Keeps the file's statistics of other features, e.g. cameras. */
 function writeTotal(path: string, stats: DatasetStats): void {
   const text = readTextIfPresent(path);
   let old: unknown = {};
   try {
     if (text !== undefined) old = parseJson(text, path);
   } catch {
-    // Not readable: the copy keeps it.
+    // Unreadable: its contents remain in the backup only.
   }
   replaceFile(path, JSON.stringify({ ...(old as object), ...asJson(stats) }, null, 4));
 }
@@ -66,7 +66,7 @@ function writeLines(path: string, sets: ReadonlyMap<number, DatasetStats>): void
       old.set(episode, stats);
     }
   } catch {
-    // Not readable: the copy keeps it.
+    // Unreadable: its contents remain in the backup only.
   }
   const lines = [...sets].map(([episode, stats]) =>
     JSON.stringify({ episode_index: episode, stats: { ...old.get(episode), ...asJson(stats) } }),
@@ -96,7 +96,7 @@ async function writeEpisodes(path: string, sets: ReadonlyMap<number, DatasetStat
 }
 
 /**
- * Replaces a file, all or nothing, keeping the original as `<path>.bak` (`.bak.2` and so on when that exists).
+ * Replaces a file atomically, keeping the original as `<path>.bak` (`.bak.2` and so on if that exists).
  *
  * @returns the name of the copy; undefined when there was no file.
  * @throws CraftError `DISK_FULL`, `WRITE_FAILED`.
@@ -107,7 +107,7 @@ export function replaceFile(path: string, content: string | Uint8Array): string 
   return copy;
 }
 
-/** Copies a file that is about to be replaced; never over another copy. */
+/** Copies a file that is about to be replaced; never overwrites another copy. */
 function keepOriginal(path: string): string {
   for (let n = 1; ; n++) {
     const copy = n === 1 ? `${path}.bak` : `${path}.bak.${n}`;

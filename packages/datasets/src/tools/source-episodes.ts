@@ -17,13 +17,13 @@ export interface SourceEpisode {
 export interface ReadEpisode extends SourceEpisode {
   readonly columns: ReadonlyMap<string, Column>;
   readonly row: number;
-  /** What is not a number: texts and pictures. */
+  /** Columns that are not numeric: texts and images. */
   readonly others: OtherColumns;
   /** The instruction of each frame. */
   readonly tasks: readonly string[];
 }
 
-/** The episodes with all their values but videos; consecutive episodes of one file are read together. */
+/** The episodes with all their values except videos; consecutive episodes of one file are read together. */
 export async function* readEpisodes(
   episodes: readonly SourceEpisode[],
   warn: OnWarning,
@@ -61,16 +61,16 @@ export async function* readEpisodes(
   }
 }
 
-/** Texts, or pictures as the file's bytes, of one episode by feature; one value per frame. */
+/** Texts, or images as the file's bytes, of one episode by feature; one value per frame. */
 export type OtherColumns = ReadonlyMap<string, readonly (string | StoredPicture)[]>;
 
-/** A picture inside a data file: encoded bytes (PNG, JPEG) and the name it once had. */
+/** An image inside a data file: encoded bytes (PNG, JPEG) and its original file name. */
 export interface StoredPicture {
   readonly bytes: Uint8Array;
   readonly path: string | null;
 }
 
-/** Reads the columns that are not numbers; the file read last stays in memory. */
+/** Reads the non-numeric columns; the last file read stays in memory. */
 class OtherReader {
   #path: string | undefined;
   #buffer = new ArrayBuffer(0);
@@ -113,7 +113,7 @@ class OtherReader {
         this.#footer = parquetMetadata(this.#buffer);
         this.#path = path;
       }
-      // Pictures are bytes, not text.
+      // Images are bytes, not text.
       const options = { file: this.#buffer, metadata: this.#footer!, compressors, utf8: false };
       return await parquetReadObjects({ ...options, columns: [...columns], rowStart, rowEnd });
     } catch (error) {

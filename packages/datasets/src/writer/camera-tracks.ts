@@ -17,9 +17,9 @@ interface VideoTrackOptions {
   readonly height: number;
   readonly fps: number;
   readonly encoding: VideoEncoding;
-  /** Template of info.json. */
+  /** Path template from info.json. */
   readonly videoPath: string;
-  /** A file is not continued when it would reach this size. */
+  /** No episode is appended to a file that would then reach this size. */
   readonly maxBytes: number;
   readonly chunksSize: number;
   /** The first file to write. */
@@ -70,7 +70,7 @@ export class VideoTrack implements ImageSink {
   /**
    * Ends the open episode's video and writes the file that holds it.
    *
-   * @throws CraftError `DISK_FULL`, `VIDEO_WRITE`, `VIDEO_INVALID` when the current file was changed by someone else.
+   * @throws CraftError `DISK_FULL`, `VIDEO_WRITE`, `VIDEO_INVALID` if something else has changed the current file.
    */
   async stage(): Promise<Staged<VideoSegment>> {
     const { root, key, fps, videoPath, maxBytes, chunksSize, first } = this.#options;
@@ -119,7 +119,7 @@ export class VideoTrack implements ImageSink {
     };
   }
 
-  /** Forgets the open episode, saved or not. */
+  /** Discards the open episode, saved or not. */
   clear(): void {
     this.#stats.clear();
     const encoder = this.#encoder;
@@ -145,7 +145,7 @@ async function append(
   );
 }
 
-/** The pictures of a feature of dtype `image` in the open episode, compressed as they come. */
+/** The images of a feature of dtype `image` in the open episode, compressed as they arrive. */
 export class ImageTrack implements ImageSink {
   readonly #width: number;
   readonly #height: number;
@@ -187,7 +187,7 @@ const LEVELS = 256;
  * at most 10,000), each thinned to about 150 pixels; per channel, values divided by 255; `count` is the number of sampled frames.
  * (LeRobot datasets of 2025 have a std of 0 for cameras, from an overflow; here it is the standard deviation.)
  *
- * Which frames are sampled is known only at the episode's end, so every frame leaves its histogram, 3 kB, and no pixels.
+ * Which frames are sampled is known only at the end of the episode, so a histogram of every frame is kept, 3 kB, and no pixels.
  */
 export class ImageStats {
   readonly #width: number;
@@ -246,7 +246,7 @@ export class ImageStats {
   }
 }
 
-/** Which of an episode's frames are looked at: `compute_stats.py: sample_indices`. */
+/** Which frames of an episode are sampled: `compute_stats.py: sample_indices`. */
 export function sampleIndices(frames: number): number[] {
   const samples = Math.max(Math.min(100, frames), Math.min(Math.floor(frames ** 0.75), 10_000));
   const step = samples === 1 ? 0 : (frames - 1) / (samples - 1);
@@ -260,7 +260,7 @@ function roundHalfToEven(x: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-/** Every how many pixels are looked at: `compute_stats.py: auto_downsample_height_width`. */
+/** Stride between the sampled pixels: `compute_stats.py: auto_downsample_height_width`. */
 function thinning(width: number, height: number): number {
   const longer = Math.max(width, height);
   return longer < 300 ? 1 : Math.floor(longer / 150);

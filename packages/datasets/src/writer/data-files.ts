@@ -16,13 +16,13 @@ import {
   writeColumn,
 } from './parquet-writer.js';
 
-/** A picture as it goes into the data file: PNG bytes, and the name it would have as a file. */
+/** An image as stored in the data file: PNG bytes, and the name it would have as a file. */
 export interface StoredImage {
   readonly bytes: Uint8Array;
   readonly path: string;
 }
 
-/** An episode's values of one feature: numbers row-major, texts, or pictures. */
+/** An episode's values of one feature: numbers row-major, texts, or images. */
 export type EpisodeColumn = ArrayLike<number> | BigInt64Array | readonly string[] | readonly StoredImage[];
 
 interface DataFeature {
@@ -30,7 +30,7 @@ interface DataFeature {
   readonly shape: readonly number[];
 }
 
-/** The files under `data/`: one row group per episode, every feature but videos. */
+/** The files under `data/`: one row group per episode, every feature except videos. */
 export class DataFiles {
   readonly #root: string;
   readonly #dataPath: string;
@@ -91,7 +91,7 @@ function columnSource(
   values: EpisodeColumn,
   rows: number,
 ): ColumnSource {
-  // No two pictures are alike: a dictionary or min/max statistics would only take space.
+  // No two images are alike: a dictionary or min/max statistics would only take space.
   if (dtype === 'image') {
     return { name, data: values as DecodedArray, encoding: 'PLAIN', statistics: false };
   }
@@ -107,11 +107,11 @@ function byteSize(values: EpisodeColumn): number {
   );
 }
 
-/** Part of an episode, written to disk but under no name yet. */
+/** Part of an episode, written to disk but not yet renamed. */
 export interface Staged<T> {
   /** In the order of committing. */
   readonly files: readonly StagedFile[];
-  /** What others need to know of it. */
+  /** What the other files need to know about it. */
   readonly value: T;
   /** Called when every file of the episode is committed: the next episode follows this one. */
   accept(): void;
@@ -128,7 +128,7 @@ export function nextSlot({ chunk, file }: FileSlot, chunksSize: number): FileSlo
   return file + 1 >= chunksSize ? { chunk: chunk + 1, file: 0 } : { chunk, file: file + 1 };
 }
 
-/** The slot after all given ones; the first one for none. */
+/** The slot after all given ones; the first slot if there are none. */
 export function slotAfter(slots: readonly FileSlot[], chunksSize: number): FileSlot {
   const last = slots.reduce<FileSlot | undefined>(
     (a, b) => (a === undefined || b.chunk > a.chunk || (b.chunk === a.chunk && b.file > a.file) ? b : a),

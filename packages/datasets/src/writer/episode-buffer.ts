@@ -8,7 +8,7 @@ import {
   viewAs,
 } from '../dataset/dtypes.js';
 
-/** A picture: RGB bytes, row by row, [height, width, 3]. */
+/** An image: RGB bytes, row by row, [height, width, 3]. */
 export interface RgbImage {
   readonly data: Uint8Array | Uint8ClampedArray;
   readonly width: number;
@@ -29,20 +29,20 @@ export type FrameValue =
   | ArrayLike<bigint>
   | readonly boolean[];
 
-/** What the buffer needs to know of a feature. */
+/** What the buffer needs to know about a feature. */
 interface BufferedFeature {
   readonly dtype: string;
   readonly shape: readonly number[];
 }
 
-/** Takes a camera's frames. */
+/** Receives a camera's frames. */
 export interface ImageSink {
   add(rgb: Uint8Array | Uint8ClampedArray): void;
 }
 
 /**
- * The frames of the episode being recorded, checked one by one: numbers in growing typed arrays, texts in lists; pictures are
- * checked and passed on.
+ * The frames of the episode being recorded, checked one by one: numbers in growing typed arrays, texts in lists; images are checked
+ * and passed on.
  */
 export class EpisodeBuffer {
   readonly #where: string;
@@ -83,9 +83,9 @@ export class EpisodeBuffer {
   }
 
   /**
-   * Adds a frame; a frame with any wrong value leaves the buffer as it was.
+   * Adds a frame. If any value is wrong, the buffer is left unchanged.
    *
-   * @throws CraftError `DATASET_FRAME` naming the feature and the frame; what a sink throws passes through.
+   * @throws CraftError `DATASET_FRAME` naming the feature and the frame; errors of a sink are passed on.
    */
   add(frame: Readonly<Record<string, FrameValue>>, task: string): void {
     if (typeof task !== 'string' || task === '') throw this.#error('task', 'must be a non-empty text');

@@ -23,7 +23,7 @@ export interface WrittenFeature {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly names: unknown;
-  /** Of a video: how it is encoded. */
+  /** For a video: its encoding. */
   readonly info?: Readonly<Record<string, unknown>>;
 }
 
@@ -36,7 +36,7 @@ export interface WrittenEpisode {
   readonly data: FileSlot;
   /** By video feature. */
   readonly videos: Readonly<Record<string, VideoSegment>>;
-  /** By feature; texts have none. */
+  /** By feature; text features have none. */
   readonly stats: DatasetStats;
 }
 
@@ -46,11 +46,11 @@ export interface WrittenDataset {
   readonly features: Readonly<Record<string, WrittenFeature>>;
   readonly chunksSize: number;
   readonly dataFilesSizeInMb: number;
-  /** info.json but for the totals and splits. */
+  /** info.json without the totals and splits. */
   readonly info: Readonly<Record<string, unknown>>;
 }
 
-/** What there is already. */
+/** What has been recorded so far. */
 export interface WrittenTotals {
   readonly episodes: number;
   readonly frames: number;
@@ -74,8 +74,8 @@ export const bookkeepingFeatures: Readonly<Record<string, WrittenFeature>> = {
 };
 
 /**
- * Rows of meta/episodes that are encoded again with each episode, until they are a row group. One row group per episode would
- * make the footer grow by a hundred column entries each.
+ * Rows of meta/episodes in a row group. The rows of the unfinished one are encoded again with each episode: one row group per
+ * episode would add a hundred column entries to the footer each time.
  */
 const ROWS_PER_GROUP = 100;
 
@@ -84,7 +84,7 @@ export class MetadataFiles {
   readonly #dataset: WrittenDataset;
   #totals: WrittenTotals;
   #slot: FileSlot;
-  /** Row groups that stay as they are. */
+  /** Complete row groups. */
   #body: ParquetBody = emptyBody;
   /** Rows after them. */
   #rows: readonly WrittenEpisode[] = [];
@@ -100,7 +100,7 @@ export class MetadataFiles {
     return this.#totals;
   }
 
-  /** @param tasks Those there were, and the episode's new ones. @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
+  /** @param tasks All tasks so far and the episode's new ones. @throws CraftError `DISK_FULL`, `WRITE_FAILED`. */
   stage(episode: WrittenEpisode, tasks: readonly string[]): Staged<undefined> {
     const before = this.#totals;
     const meta = join(this.#dataset.root, 'meta');
@@ -310,7 +310,7 @@ export function nest(values: readonly unknown[], shape: readonly number[]): unkn
 
 const imageNames = ['height', 'width', 'channels'];
 
-/** Why the writer cannot take a feature, or undefined. */
+/** Why the writer does not support a feature; undefined if it does. */
 export function featureProblem(
   key: string,
   { dtype, shape, names }: { dtype: string; shape: readonly number[]; names?: unknown },
@@ -338,7 +338,7 @@ export function featureProblem(
   return undefined;
 }
 
-/** A feature as info.json has it. */
+/** A feature as written to info.json. */
 export function writtenFeature(
   { dtype, shape, names }: { dtype: string; shape: readonly number[]; names?: unknown },
   fps: number,

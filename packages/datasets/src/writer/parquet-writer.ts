@@ -31,7 +31,7 @@ export function writeColumn(name: string, dtype: string, depth = 0): WriteColumn
   };
 }
 
-/** A picture as LeRobot and the `datasets` library store it: the file's bytes, and its name. */
+/** An image as LeRobot and the `datasets` library store it: the file's bytes, and its name. */
 export function imageColumn(name: string): WriteColumn {
   return {
     name,
@@ -124,37 +124,37 @@ export function huggingfaceMetadata(
   return JSON.stringify({ info: { features: Object.fromEntries(described) } });
 }
 
-/** Whether a feature is a camera's. */
+/** Whether a feature is an image or a video. */
 export function isVisual(dtype: string): boolean {
   return dtype === 'image' || dtype === 'video';
 }
 
-/** Whether the writer takes a feature of this dtype. */
+/** Whether the writer supports features of this dtype. */
 export function isWritable(dtype: string): boolean {
   return columnDType(dtype) === dtype || dtype === 'string' || isVisual(dtype);
 }
 
 const COPY = 1 << 22;
 
-/** What a Parquet file holds before its footer. */
+/** The contents of a Parquet file before its footer. */
 export interface ParquetBody {
   readonly rowGroups: readonly RowGroup[];
   /** Bytes up to the end of the last row group. */
   readonly bytes: number;
 }
 
-/** A file rewritten with a row group more, not yet under its name, and what it will hold. */
+/** A file rewritten with one more row group, not yet renamed, and its new contents. */
 interface StagedParquet {
   readonly file: StagedFile;
   readonly body: ParquetBody;
 }
 
-/** Of a file yet to be written. */
+/** The body of a file that does not exist yet. */
 export const emptyBody: ParquetBody = { rowGroups: [], bytes: 4 };
 
 /**
- * Rewrites a Parquet file with one more row group. What was encoded before is copied as bytes, so the cost is one encoded
- * row group and a file copy, and a reader or a crash sees either the old file or the new one, each with its footer.
+ * Rewrites a Parquet file with one more row group. What is already encoded is copied as bytes, so the cost is encoding one row
+ * group and copying the file. Readers, and any crash, see either the old file or the new one, each with its footer.
  *
  * @param path Its folder exists; the file exists unless `body` is empty.
  * @throws CraftError `DISK_FULL`, `WRITE_FAILED`.
@@ -177,7 +177,7 @@ export function stageRowGroup(
   }
   const rows = columnData[0]?.data.length ?? 0;
   if (rows > 0) {
-    // Indexes of pages would lie between row groups and footer, where the next row group goes.
+    // Page indexes would lie between the row groups and the footer, where the next row group goes.
     const columns = columnData.map((column) => ({ ...column, offsetIndex: false }));
     writer.write({ columnData: columns, rowGroupSize: rows });
   }

@@ -1,6 +1,6 @@
 import { PNG, type PNGOptions } from 'pngjs';
 
-/** RGB of 8 bits, rows as differences to the row above; little compression, as LeRobot: more gains little on camera pictures. */
+/** 8-bit RGB, each row stored as differences from the row above. Low compression, as in LeRobot: more gains little on camera images. */
 const options: PNGOptions = {
   colorType: 2,
   inputColorType: 2,
@@ -10,12 +10,12 @@ const options: PNGOptions = {
   deflateStrategy: 0,
 };
 
-/** Pictures compressed at the same time; one more is compressed by its caller, so that raw pictures never pile up. */
+/** Images compressed in the background at a time; beyond that the caller compresses synchronously, so that raw images never pile up. */
 const MAX_PENDING = 16;
 let pending = 0;
 
 /**
- * An RGB picture as a PNG file, lossless. The compression runs in Node's thread pool.
+ * Encodes an RGB image as PNG, lossless. The compression runs in Node's thread pool.
  *
  * @param rgb [H, W, 3]; may be changed once the call has returned.
  */

@@ -110,7 +110,7 @@ export async function readForAppending(root: string): Promise<Reopened> {
   };
 }
 
-/** How the videos there are were encoded, as far as info.json says so and the writer can do it. */
+/** How the existing videos are encoded, as far as info.json says so and the writer supports it. */
 function encodingOf(info: unknown): VideoEncoding {
   const values = (info ?? {}) as Record<string, unknown>;
   const number = (key: string): number | undefined => {
@@ -139,7 +139,7 @@ function removeTemporaryFiles(root: string): void {
   }
 }
 
-/** A crash between the renaming of a data file and that of the metadata leaves rows at its end that no episode has. */
+/** A crash after renaming a data file and before renaming the metadata leaves rows at its end that belong to no episode. */
 function removeUnlistedRows(metadata: LeRobotDatasetMetadata): void {
   const last = metadata.episodes.at(-1);
   if (last === undefined) return;

@@ -35,9 +35,9 @@ export interface LeRobotDatasetWriterOptions {
   robotType?: string | null;
   /** How video is encoded. Default AV1, key frames 2 apart, crf 30, preset 12: LeRobot's. */
   video?: VideoEncoding;
-  /** A new data file is begun before this size would be passed. Default 100, LeRobot's. */
+  /** A new data file is started before the current one would exceed this size. Default 100, LeRobot's. */
   dataFilesSizeInMb?: number;
-  /** A new video file is begun before this size would be passed. Default 200, LeRobot's. */
+  /** A new video file is started before the current one would exceed this size. Default 200, LeRobot's. */
   videoFilesSizeInMb?: number;
   /** Files per folder. Default 1000, LeRobot's. */
   chunksSize?: number;
@@ -51,17 +51,17 @@ interface Setting extends ExistingDataset {
   readonly fps: number;
   readonly encoding: VideoEncoding;
   readonly videoFilesSizeInMb: number;
-  /** Whether the dataset is begun, not continued. */
+  /** Whether the dataset is new rather than continued. */
   readonly isNew: boolean;
 }
 
 /**
  * Records a dataset in LeRobot v3.0 format.
  *
- * After each `saveEpisode` the folder is a complete dataset; a crash at any other moment loses the open episode. All files of an
- * episode are first written under temporary names and then renamed, info.json last, so a full disk leaves what was saved
- * as it was. Data and video files are continued by copying what they hold, as LeRobot does with videos: at most 100 and 200 MB per
- * episode. Of the open episode, numbers and PNG files are in memory; video frames are encoded as they come.
+ * After each `saveEpisode` the folder is a complete dataset; a crash at any other moment loses only the open episode. All files of
+ * an episode are first written under temporary names and then renamed, info.json last, so a full disk leaves everything saved
+ * before unchanged. Data and video files are extended by copying their contents, as LeRobot does with videos: at most 100 and 200
+ * MB per episode. The numbers and PNG files of the open episode are kept in memory; video frames are encoded as they arrive.
  *
  * @example
  * ```ts
@@ -118,7 +118,7 @@ export class LeRobotDatasetWriter {
   }
 
   /**
-   * Begins a dataset; nothing is written before the first episode.
+   * Creates a dataset; nothing is written before the first episode.
    *
    * @throws CraftError `DATASET_EXISTS` when the folder is not empty, `DATASET_FEATURE` for a feature that cannot be written,
    * `DATASET_FPS`.
@@ -179,8 +179,9 @@ export class LeRobotDatasetWriter {
    * writer may be using the dataset.
    *
    * @param options `video`: another encoding than the one info.json names.
-   * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_FPS`, `DATASET_PATH_INVALID` where the dataset
-   * is not one the writer can go on with, `DATASET_ROWS` when the last data file has rows that cannot be told apart.
+   * @throws CraftError as `LeRobotDatasetMetadata.load`; `DATASET_VERSION`, `DATASET_FEATURE`, `DATASET_FPS`,
+   * `DATASET_PATH_INVALID` if the writer cannot continue this dataset, `DATASET_ROWS` if the last data file has extra rows that
+   * cannot be separated.
    */
   static async open(root: string, options: { video?: VideoEncoding } = {}): Promise<LeRobotDatasetWriter> {
     const existing = await readForAppending(resolve(root));
@@ -202,11 +203,10 @@ export class LeRobotDatasetWriter {
   }
 
   /**
-   * Adds a frame to the current episode. Its timestamp is its number divided by fps. Pictures are copied.
+   * Adds a frame to the current episode. Its timestamp is its number divided by fps. Images are copied.
    *
-   * @throws CraftError `DATASET_FRAME` when a feature is missing, unknown, of the wrong width or dtype, or not finite: the episode
-   * stays as it was. `DISK_FULL`, `VIDEO_WRITE`, `VIDEO_ENCODER`, `VIDEO_LIBRARY` when a video cannot be encoded: the episode is
-   * dropped.
+   * @throws CraftError `DATASET_FRAME` if a feature is missing, unknown, of the wrong width or dtype, or not finite: the episode is
+   * unchanged. `DISK_FULL`, `VIDEO_WRITE`, `VIDEO_ENCODER`, `VIDEO_LIBRARY` if a video cannot be encoded: the episode is dropped.
    */
   addFrame(frame: Frame): void {
     this.#requireOpen();
@@ -219,18 +219,19 @@ export class LeRobotDatasetWriter {
     }
   }
 
-  /** Forgets the frames of the current episode. */
+  /** Discards the frames of the current episode. */
   clearEpisode(): void {
     this.#requireOpen();
     this.#drop();
   }
 
   /**
-   * Ends the current episode and saves it; once the promise resolves, it is safely on disk. Must be awaited when there are
-   * cameras; otherwise the work is done when the call returns.
+   * Ends the current episode and saves it; once the promise resolves, it is safely on disk. Must be awaited if there are cameras;
+   * otherwise the work is done when the call returns.
    *
-   * @throws CraftError `DATASET_FRAME` (no frames); `DISK_FULL`, `WRITE_FAILED`, `VIDEO_WRITE`: the episode is lost, those before are
-   * as they were, and recording can go on. `DATASET_EXISTS` when something else recorded a dataset to the folder before the first episode.
+   * @throws CraftError `DATASET_FRAME` (no frames); `DISK_FULL`, `WRITE_FAILED`, `VIDEO_WRITE`: the episode is lost, earlier ones
+   * are unchanged, and recording can continue. `DATASET_EXISTS` if something else recorded a dataset to the folder before the first
+   * episode.
    */
   async saveEpisode(): Promise<void> {
     this.#requireOpen();
@@ -246,7 +247,7 @@ export class LeRobotDatasetWriter {
       const videos: Record<string, VideoSegment> = {};
       if (this.#videos.size > 0) {
         const tracks = [...this.#videos];
-        // All are waited for, so that none is still writing when the others' files are removed.
+        // Wait for all of them, so that none is still writing when the others' files are removed.
         const results = await Promise.allSettled(tracks.map(([, track]) => track.stage()));
         results.forEach((result, i) => {
           if (result.status === 'rejected') return;
@@ -290,7 +291,7 @@ export class LeRobotDatasetWriter {
     this.#state = 'finalized';
   }
 
-  /** Much time may have passed since the folder was found empty: a dataset that was recorded there since is not overwritten. */
+  /** The folder may have been found empty long ago: a dataset that was recorded there since is not overwritten. */
   #requireUnclaimed(): void {
     if (!existsSync(join(this.root, 'meta', 'info.json'))) return;
     throw new CraftError(

@@ -93,7 +93,7 @@ function checkColumns(
 ): string[] {
   const readable: string[] = [];
   for (const [key, feature] of Object.entries(features)) {
-    // Videos are files of their own; the language columns are optional and of no use here.
+    // Videos are separate files; the language columns are optional and not used here.
     if (feature.dtype === 'video' || feature.dtype === 'language') continue;
     const found = file.typeOf(key);
     if (found === undefined) {
@@ -192,7 +192,7 @@ function checkRowCounts(rows: Rows, found: number, episodeIndex: Column | undefi
   if (found === expected) return true;
   const last = metadata.episodes.at(-1)!;
   if (found > expected && metadata.version === '3.0' && episodes.at(-1) === last) {
-    // Reading goes by the metadata, so the episodes before are whole.
+    // Readers follow the metadata, so the episodes before these rows are complete.
     const message = `${found - expected} rows at the end belong to no episode: a recording was cut off while saving`;
     const fix = 'LeRobotDatasetWriter.open removes them, craft dataset convert leaves them out';
     findings.add('ROWS_UNLISTED', path, message, { fix });
@@ -212,7 +212,7 @@ function checkRowCounts(rows: Rows, found: number, episodeIndex: Column | undefi
   return false;
 }
 
-/** Checks the columns that LeRobot keeps itself: each episode's first wrong frame of each column is one finding. */
+/** Checks the bookkeeping columns; the first wrong frame of each episode and column is one finding. */
 function checkBookkeeping(rows: Rows, columns: ReadonlyMap<string, Column>, toleranceS: number): void {
   const { metadata, episodes } = rows;
   const { fps, tasks, version } = metadata;
@@ -284,7 +284,7 @@ export class ValueRanges {
   incomplete = false;
   readonly byKey = new Map<string, { min: Float64Array; max: Float64Array }>();
 
-  /** @param rows How many of the column's rows count. */
+  /** @param rows Number of the column's rows to include. */
   add(key: string, { data, width }: Column, rows: number): void {
     let range = this.byKey.get(key);
     if (range === undefined) {

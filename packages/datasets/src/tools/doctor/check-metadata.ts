@@ -13,7 +13,7 @@ import type { Finding, Findings } from './findings.js';
 
 const again = 'download the file again';
 
-/** Files of meta/ without content: a download or a recording that was cut off, or a full disk. */
+/** Empty files in meta/: an interrupted download or recording, or a full disk. */
 export function checkEmptyFiles(findings: Findings): void {
   const meta = join(findings.root, 'meta');
   if (!existsSync(meta)) return;
@@ -45,7 +45,7 @@ function checkTotals({ root, episodes, tasks }: LeRobotDatasetMetadata, findings
   }
 }
 
-/** The counts of info.json as the other metadata files have them. */
+/** The counts of info.json, computed from the other metadata files. */
 export function actualTotals(
   episodes: LeRobotDatasetMetadata['episodes'],
   tasks: LeRobotDatasetMetadata['tasks'],
@@ -212,7 +212,7 @@ function flat(value: unknown): number[] {
   return [value === null ? Number.NaN : Number(value)];
 }
 
-/** The data must lie between the extremes that the statistics give, or they are about other data. */
+/** The data must lie between the minimum and maximum of the statistics; otherwise they are not of this data. */
 function checkStale(
   { features }: LeRobotDatasetMetadata,
   stats: unknown,

@@ -198,7 +198,7 @@ function round(value: number): number {
   return Number(value.toFixed(6));
 }
 
-/** What a check needs to know of a video file. */
+/** What a check needs to know about a video file. */
 export interface ProbedVideo {
   readonly frames: number;
   /** Average frames per second. */
@@ -242,8 +242,8 @@ export async function probeVideo(path: string): Promise<ProbedVideo> {
 const CHUNK = 16;
 
 /**
- * As {@link probeVideo}, decoding every frame, which takes about as long as an epoch of training reads: for damage inside a
- * frame.
+ * Like {@link probeVideo}, but decodes every frame, which finds damage inside frames and takes about as long as reading for an
+ * epoch of training.
  *
  * @throws CraftError as {@link probeVideo}; `VIDEO_INVALID` for a frame that cannot be decoded.
  */

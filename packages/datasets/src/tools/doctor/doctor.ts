@@ -11,7 +11,7 @@ import { type Finding, Findings } from './findings.js';
 export interface DoctorOptions {
   /** Largest distance of a timestamp from frame / fps, and of a video frame from its time, seconds. Default 1e-4. */
   toleranceS?: number;
-  /** Looks at a video. Default {@link probeVideo}, which decodes nothing; `decodeVideo` finds damage inside frames too. */
+  /** Inspects a video. Default {@link probeVideo}, which decodes nothing; `decodeVideo` finds damage inside frames too. */
   probe?: VideoProbe;
 }
 
@@ -25,9 +25,9 @@ export interface Examination {
 }
 
 /**
- * Checks a whole dataset (v2.0, v2.1, v3.0): every file there and readable, rows and columns against the metadata, indices,
- * timestamps, tasks, finite values, every episode's window in every video, statistics, files that belong to nothing. Changes
- * nothing. What cannot be checked because something before it is broken is left out.
+ * Checks a whole dataset (v2.0, v2.1, v3.0): that every file is present and readable, rows and columns against the metadata,
+ * indices, timestamps, tasks, finite values, every episode's window in every video, statistics, orphaned files. Changes nothing.
+ * Checks that depend on something broken are skipped.
  *
  * @param root The dataset's folder.
  */
@@ -49,7 +49,7 @@ export async function examineDataset(root: string, options: DoctorOptions = {}):
 }
 
 async function load(findings: Findings): Promise<LeRobotDatasetMetadata | undefined> {
-  // What the totals say is a finding of its own.
+  // Wrong totals are reported as a finding of their own.
   const note: OnWarning = (message) => {
     const text = message.replaceAll(`${findings.root}/`, '');
     if (!text.includes('; the list is used')) findings.add('METADATA_NOTE', 'meta', text);
@@ -57,7 +57,7 @@ async function load(findings: Findings): Promise<LeRobotDatasetMetadata | undefi
   try {
     return await LeRobotDatasetMetadata.load(findings.root, { onWarning: note });
   } catch (error) {
-    // An empty file has been named already.
+    // An empty file has already been reported.
     if (!findings.all.some(({ code }) => code === 'FILE_EMPTY'))
       findings.addError('METADATA_UNREADABLE', 'meta', error);
     return undefined;
@@ -83,9 +83,9 @@ export interface Fixed {
 }
 
 /**
- * Repairs what needs no guessing: the totals of info.json, from the metadata's own lists, and the statistics of
- * numeric features, from the data if all of it is readable. Every file is replaced all or nothing, its original kept as `.bak`.
- * Data and videos are never touched. Examine again afterwards.
+ * Repairs what needs no guessing: the totals of info.json, from the metadata's own lists, and the statistics of numeric features,
+ * from the data if all of it is readable. Every file is replaced atomically, its original kept as `.bak`. Data and videos are never
+ * touched. Examine again afterwards.
  */
 export async function fixDataset({ root, metadata, findings }: Examination): Promise<Fixed> {
   const done: string[] = [];

@@ -5,8 +5,8 @@ import { firstLine } from '../../dataset/dataset-files.js';
 export type Severity = 'error' | 'warning' | 'info';
 
 /**
- * Everything the doctor can find, and how bad it is. Errors stop training or make it wrong; with warnings it works, but
- * something is inconsistent or wasted; infos need no action.
+ * Everything the doctor can find, and how severe it is. Errors stop training or make it wrong; warnings do not, but something is
+ * inconsistent or wasted; infos need no action.
  */
 export const findingCodes = {
   METADATA_UNREADABLE: 'error',
