@@ -56,7 +56,7 @@ export function makeProcessors(
 /**
  * Reads a pipeline that this project or LeRobot saved.
  *
- * @param path the pipeline's JSON file; state files lie beside it
+ * @param path the pipeline's JSON file; state files are beside it
  * @throws CraftError `PROCESSOR_MISSING`, `PROCESSOR_INVALID`, `PROCESSOR_STEP_UNKNOWN`, `NORMALIZER_STATS_MISSING`,
  * `NORMALIZER_STATS_INVALID`, each naming the file and the step
  */

@@ -113,7 +113,7 @@ class DataWriter {
   #slot: FileSlot = { chunk: 0, file: 0 };
   #open: { path: string; bytes: ByteWriter; parquet: ParquetWriter } | undefined;
 
-  /** @param features All of them; videos are left out. */
+  /** @param features All features; videos are skipped. */
   constructor(root: string, features: Readonly<Record<string, FeatureInfo>>, maxBytes: number) {
     this.#root = root;
     this.#features = Object.entries(features).filter(([, { dtype }]) => dtype !== 'video');

@@ -218,7 +218,7 @@ class VideoJoiner {
     );
   }
 
-  /** Appends a piece. Returns where it begins in the file, seconds. */
+  /** Appends a piece. Returns its start in the file, seconds. */
   append(video: Demuxer, piece: VideoPiece): number {
     const packets = packetsOf(video, piece);
     const shift = this.#shift(video, packets[0]);

@@ -152,7 +152,7 @@ function checkSameFeatures(datasets: readonly LeRobotDatasetMetadata[]): void {
 }
 
 /**
- * Reads a composed dataset back and compares it with its sources: every number, text, picture and instruction, every encoded
+ * Reads a composed dataset back and compares it with its sources: every number, text, image and instruction, every encoded
  * video frame and its time.
  *
  * @throws CraftError `TOOL_VERIFY` naming the first difference.

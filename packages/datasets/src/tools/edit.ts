@@ -6,7 +6,7 @@ import { type Composed, type ComposeOptions, checkVacant, composeDataset } from 
 
 /** Options of {@link convertDataset}. */
 export interface ConvertOptions extends ComposeOptions {
-  /** Episodes to take over. Default: all. */
+  /** Episodes to convert. Default: all. */
   episodes?: readonly number[];
 }
 

@@ -235,7 +235,7 @@ interface ActFeatures {
   readonly action: ActFeature;
 }
 
-/** @throws CraftError `POLICY_FEATURES` where there is no input or no action, or one is not a vector */
+/** @throws CraftError `POLICY_FEATURES` if there is no input or no action, or one is not a vector */
 function actFeatures(config: Pick<ActConfig, 'input_features' | 'output_features'>): ActFeatures {
   const { input_features: inputs, output_features: outputs } = config;
   const state = findFeature(inputs, (name, type) => type === 'STATE' && name === 'observation.state');

@@ -129,7 +129,7 @@ function isTorchvisionName(weights: string): boolean {
 }
 
 /**
- * The file of `pretrained_backbone_weights`, or null where there is nothing to load.
+ * The file of `pretrained_backbone_weights`, or null if there is nothing to load.
  *
  * @throws CraftError `POLICY_BACKBONE` for one of torchvision's names, saying how to get the file, and for a missing file
  */

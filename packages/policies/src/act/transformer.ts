@@ -46,7 +46,7 @@ class ActEncoderLayer extends nn.Module {
   /**
    * @param x `[B, L, dim_model]`
    * @param positions added to queries and keys, broadcastable to `x`
-   * @param padding bool `[B, L]`, true where a position is to be ignored
+   * @param padding bool `[B, L]`, true for positions to ignore
    */
   override forward(x: Tensor, positions: Tensor, padding: Tensor | null = null): Tensor {
     const input = this.preNorm ? this.norm1.call(x) : x;

@@ -8,9 +8,9 @@ import { type FieldSpec, listFields } from './fields.js';
 export interface Problem {
   /** Dotted name of the field, as in flags: `policy.n_action_steps`. */
   field: string;
-  /** The value found there; undefined where the field is missing. */
+  /** The value found there; undefined if the field is missing. */
   found: unknown;
-  /** What was expected instead, naming the allowed values and, where it helps, the flag to change. */
+  /** What was expected instead, naming the allowed values and, if it helps, the flag to change. */
   message: string;
   /** Other fields this problem depends on; the problem is not reported while one of them is itself wrong. */
   related?: readonly string[];

@@ -21,9 +21,9 @@ interface ActionSequence {
 
 /** Actions from generated tokens. */
 interface DecodedActions {
-  /** `[T][D]`, normalised; 0 where the tokens make no sense. */
+  /** `[T][D]`, normalised; 0 where the tokens cannot be decoded. */
   actions: number[][];
-  /** What is wrong with the tokens; null where they are well formed. */
+  /** What is wrong with the tokens; null if they are well formed. */
   problem: string | null;
 }
 
@@ -58,7 +58,7 @@ export class ActionTokens {
 
   /**
    * @throws CraftError `TOKENIZER_TOKEN_MISSING` where "|" is not one token or "Action: " has unknown ones,
-   * `TOKENIZER_VOCAB_TOO_SMALL` where the text vocabulary has no room for the FAST codes
+   * `TOKENIZER_VOCAB_TOO_SMALL` if the text vocabulary has no room for the FAST codes
    */
   constructor({
     text,
@@ -120,7 +120,7 @@ export class ActionTokens {
   /**
    * Tokens of a chunk, cut or padded to `maxTokens`.
    *
-   * @param shape `[T, D]`; may be left out for nested arrays
+   * @param shape `[T, D]`; optional for nested arrays
    */
   encode(chunk: ActionChunk, maxTokens: number, shape?: readonly [number, number]): ActionSequence {
     return this.frame(this.fast.encode(chunk, shape), maxTokens);
@@ -179,7 +179,7 @@ function lacking(text: TextTokenizer, what: string, tokens: number): CraftError 
  * Loads the text tokeniser of a configuration from files on this machine.
  *
  * @param vocabulary number of ids that the model embeds. Default: the variant's
- * @throws CraftError `TOKENIZER_…` naming the field, `TOKENIZER_VOCAB_TOO_LARGE` where the model embeds fewer ids
+ * @throws CraftError `TOKENIZER_…` naming the field, `TOKENIZER_VOCAB_TOO_LARGE` if the model embeds fewer ids
  */
 export function loadTextTokenizer(
   config: Pi0FastConfig,

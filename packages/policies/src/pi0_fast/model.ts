@@ -157,9 +157,9 @@ export function sequenceMasks(prefix: Tensor, suffix: Tensor | null): SequenceMa
 
 /** Result of `actionTokenLoss`. */
 interface TokenLoss {
-  /** Mean cross-entropy over the targets of the whole batch, nats; 0 where there are none. */
+  /** Mean cross-entropy over the targets of the whole batch, nats; 0 if there are none. */
   loss: Tensor;
-  /** Share of targets that are the most likely token, without a graph; 0 where there are none. */
+  /** Share of targets that are the most likely token, without a graph; 0 if there are none. */
   accuracy: Tensor;
   /** Number of targets. */
   count: number;

@@ -68,8 +68,8 @@ export class Pi0FastPolicy extends Policy<Pi0FastConfig> {
    * Tokens that do not decode give LeRobot's fallback: as much as can be decoded, and zeros for the rest.
    *
    * @returns `[B, chunk_size, a]`, normalised. (LeRobot decodes with `n_action_steps` as the length of the DCT, which gives other
-   * actions where the two differ.)
-   * @throws CraftError `POLICY_INPUT`, `TOKENIZER_…` where a tokeniser is not at hand
+   * actions if the two differ.)
+   * @throws CraftError `POLICY_INPUT`, `TOKENIZER_…` if a tokeniser is missing
    */
   override predictActionChunk(batch: TensorBatch): Tensor {
     const { chunk_size: chunk } = this.config;

@@ -36,7 +36,7 @@ export class RenameStep implements ProcessorStep {
   }
 }
 
-/** Number of dimensions of a single, unbatched value of a key; undefined for keys that are left alone. */
+/** Number of dimensions of a single, unbatched value of a key; undefined for keys that are passed through. */
 function singleDims(key: string): number | undefined {
   if (key === 'action' || key === 'observation.state' || key === 'observation.environment_state') return 1;
   if (key === 'observation.image' || key.startsWith('observation.images.')) return 3;

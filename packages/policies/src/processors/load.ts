@@ -32,7 +32,7 @@ const pipelineSchema = z.looseObject({
 /**
  * Reads a pipeline that this project or LeRobot saved.
  *
- * @param path the pipeline's JSON file; state files lie beside it
+ * @param path the pipeline's JSON file; state files are beside it
  * @param builders of every known step, by name
  * @throws CraftError `PROCESSOR_MISSING`, `PROCESSOR_INVALID`, `PROCESSOR_STEP_UNKNOWN`, `NORMALIZER_STATS_MISSING`,
  * `NORMALIZER_STATS_INVALID`, each naming the file and the step

@@ -129,7 +129,7 @@ export class FastTokenizer {
   /**
    * Ids of one chunk.
    *
-   * @param shape `[T, D]`; may be left out for nested arrays
+   * @param shape `[T, D]`; optional for nested arrays
    * @throws CraftError `FAST_INPUT`
    */
   encode(chunk: ActionChunk, shape: readonly [number, number] = shapeOf(chunk)): number[] {

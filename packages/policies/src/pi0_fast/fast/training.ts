@@ -22,7 +22,7 @@ const CODE_POINTS = 0xd800;
  * coefficient can be encoded, and more of the vocabulary is left for merges.
  *
  * @param coefficients of each chunk
- * @throws CraftError `FAST_VOCAB_TOO_SMALL` where the vocabulary cannot hold the range
+ * @throws CraftError `FAST_VOCAB_TOO_SMALL` if the vocabulary cannot hold the range
  */
 export function trainFastVocabulary(
   coefficients: readonly Int32Array[],
