@@ -132,7 +132,7 @@ function packetsOf(video: Demuxer, { path, firstFrame, frames }: VideoPiece): [f
   const cut = (why: string): CraftError =>
     new CraftError(
       'VIDEO_CUT',
-      `${path}: frames ${firstFrame} to ${firstFrame + frames - 1} cannot be taken out without encoding anew: ${why}`,
+      `${path}: frames ${firstFrame} to ${firstFrame + frames - 1} cannot be extracted without re-encoding: ${why}`,
     );
   if (firstFrame < 0 || firstFrame + frames > index.frames) throw cut(`the file has ${index.frames} frames`);
   const packets = index.packetOf.subarray(firstFrame, firstFrame + frames);

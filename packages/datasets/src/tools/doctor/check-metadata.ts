@@ -76,7 +76,7 @@ function checkEpisodes(
         `${which} missing: LeRobot looks episodes up by position`,
         {
           episode: episodeIndex,
-          fix: 'craft dataset convert numbers the episodes anew',
+          fix: 'craft dataset convert renumbers the episodes',
         },
       );
     }
@@ -102,7 +102,7 @@ function checkTasks({ tasks, version }: LeRobotDatasetMetadata, findings: Findin
     file,
     `row ${wrong} has task_index ${numbers[wrong]}: LeRobot looks tasks up by position`,
     {
-      fix: 'craft dataset convert numbers the tasks anew',
+      fix: 'craft dataset convert renumbers the tasks',
     },
   );
 }
@@ -128,7 +128,7 @@ function checkPaths(metadata: LeRobotDatasetMetadata, findings: Findings): boole
   return true;
 }
 
-const mended = { fix: 'craft dataset doctor --fix computes them anew', fixable: true } as const;
+const mended = { fix: 'craft dataset doctor --fix recomputes them', fixable: true } as const;
 
 /** Checks that statistics are present, of the right shape, finite, and about this data. */
 export async function checkStats(

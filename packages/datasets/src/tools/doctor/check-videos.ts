@@ -187,7 +187,7 @@ function checkWindows(
       const found = times[nearest(times, wanted)]!;
       if (Math.abs(found - wanted) <= toleranceS) continue;
       const message = `no frame at ${round(wanted)} s (frame ${frame} of the episode); the nearest is at ${round(found)} s`;
-      const fix = 'craft dataset convert computes the windows anew; or raise tolerance_s';
+      const fix = 'craft dataset convert recomputes the windows; or raise tolerance_s';
       findings.add('VIDEO_TIMESTAMP', path, message, { ...about, fix });
       break;
     }
