@@ -12,7 +12,7 @@ const ROUNDS = 2;
 const STEPS = 3;
 const POLICIES = ['act', 'pi0_fast'];
 const FREQUENCIES = [1, 2, 5, 10];
-// One thread: threads that wait for each other on a busy machine would make times meaningless.
+// One thread: on a busy machine, threads waiting for each other would make timings meaningless.
 const env = { OMP_NUM_THREADS: '1' };
 
 export async function run() {
@@ -51,7 +51,7 @@ function sidesOf(policy, python, folder) {
   });
 }
 
-/** Least over the rounds of a round's median; processor time, which other programs on the machine disturb least. */
+/** The smallest of the per-round medians, in CPU time, which other programs on the machine disturb least. */
 function compare(results) {
   const least = (side, figure) => summary(results[side].map((result) => result[figure])).min;
   const side = (name) => ({

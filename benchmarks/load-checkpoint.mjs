@@ -7,7 +7,7 @@ import { table } from './lib/table.mjs';
 
 export const title = 'Memory for loading a float32 checkpoint of pi0_fast beyond the policy itself';
 
-/** A checkpoint of 6 GB is to need at most 1 GB beyond its size; what is taken does not grow with the file. */
+/** A 6 GB checkpoint may need at most 1 GB beyond its own size; the overhead does not grow with the file. */
 const LIMIT_MB = 150;
 
 export async function run() {

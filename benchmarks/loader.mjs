@@ -10,7 +10,7 @@ export const title =
 
 const ROUNDS = Number(process.env.CRAFT_BENCH_ROUNDS ?? 3);
 const STEPS = 6;
-/** Percent of a step that may be spent waiting. */
+/** Target: at most this percentage of a step is spent waiting. */
 const AIM = 5;
 const WORKERS = [0, 1, 2];
 

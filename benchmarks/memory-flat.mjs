@@ -10,10 +10,10 @@ export const title =
 const STEPS = 1000;
 const SHORT = 50; // the peak is reached within the first steps
 const ROUNDS = 3;
-// One thread: threads that wait for each other on a busy machine would make times meaningless.
+// One thread: on a busy machine, threads waiting for each other would make timings meaningless.
 const env = { OMP_NUM_THREADS: '1' };
 
-/** Peaks and step time of one side's short runs. */
+/** Peaks and step time from the short runs of one side. */
 function compare(results) {
   const figure = (pick) => summary(results.map(pick)).median;
   return {

@@ -6,7 +6,7 @@ export const title =
   "Cost of one call on tiny tensors, result freed, against Python's binding of the same libtorch";
 
 const ROUNDS = 5;
-// Tiny tensors need no second thread, and both sides get the same.
+// Tiny tensors need only one thread; both sides get the same.
 const env = { OMP_NUM_THREADS: '1' };
 
 export async function run() {

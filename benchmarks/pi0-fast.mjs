@@ -12,10 +12,10 @@ const ROUNDS = 3;
 const STEPS = 3;
 const TOKENS = 48;
 
-/** Wall time, processor time of all threads (which a busy machine distorts less) and memory. */
+/** Wall time, CPU time of all threads (less affected by other load) and memory. */
 const FIGURES = ['step_ms', 'step_cpu_ms', 'decode_ms_per_token', 'decode_cpu_ms_per_token', 'peak_mb'];
 
-/** Ratios to PyTorch that must not be exceeded. */
+/** Upper limits of the ratios to PyTorch. */
 const LIMITS = { step_ms: 1.05, decode_ms_per_token: 1 };
 
 export async function run() {
@@ -59,7 +59,7 @@ function compare(results) {
   return { figures, misses };
 }
 
-/** Both sides start from the same weights: the loss after one step and the decoded tokens are to be the same. */
+/** Both sides start from the same weights, so the loss after one step and the decoded tokens must be the same. */
 function disagreements(own, other) {
   const misses = [];
   if (Math.abs(own.loss - other.loss) > 1e-3) misses.push(`loss ${own.loss}, PyTorch has ${other.loss}`);

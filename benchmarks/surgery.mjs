@@ -14,7 +14,7 @@ const [FASTER, OVER_STREAM] = [4, 1.5];
 
 export async function run() {
   const python = findPython();
-  // On a busy machine libgomp's threads would spin for one another until times mean nothing.
+  // On a busy machine libgomp's threads would spin waiting for one another until the timings mean nothing.
   const env = { OMP_NUM_THREADS: String(cores), GOMP_SPINCOUNT: '20000' };
   const args = (path) => [join(root, 'benchmarks', path), String(STEPS), JSON.stringify(shapes)];
   const sides = [{ name: 'typescript', command: process.execPath, args: args('node/surgery.mjs'), env }];
@@ -56,7 +56,7 @@ export async function run() {
       },
     };
     const [result] = results[side];
-    // Weights of the two sides after the same steps, of the same random numbers.
+    // Both sides must end with the same weights, after the same steps with the same random numbers.
     if (!(Math.abs(result.sum - first.sum) < 1e-6 * first.sum) || result.conflict !== first.conflict) {
       misses.push(`${side}: Σ|p| = ${result.sum}, ${first.sum} in TypeScript`);
     }

@@ -6,7 +6,7 @@ import { table } from './lib/table.mjs';
 
 export const title = 'The tabletop: physics, cameras at 96×96, and how often the scripted experts succeed';
 
-/** Starts from which every expert is tried. */
+/** Number of starts on which every expert is tested. */
 const EPISODES = Number(process.env.CRAFT_BENCH_EPISODES ?? 200);
 const CAMERA_MS = 5;
 const SUCCESS = 0.98;

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// Refuses imports that go upward between packages or that package.json does not declare, and rings of files or of folders. Types alone
-// make a ring of folders, but none of files; a file beside the folders counts as one. Usage: node scripts/check-imports.mjs [ROOT]
+// Rejects imports that go upward between packages or that package.json does not declare, and import cycles of files or folders. Type-only
+// imports count for folders but not for files; a file beside the folders counts as a folder. Usage: node scripts/check-imports.mjs [ROOT]
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 
-/** From the bottom up: a package imports those of earlier places only. */
+/** From the bottom up: a package may only import packages listed before it. */
 const ORDER = 'torch < datasets < policies < training < craft world < python-caches < cli'.split(' < ');
 
 const packages = resolve(process.argv[2] ?? join(import.meta.dirname, '..'), 'packages');
@@ -15,7 +15,7 @@ const folder = (file) => file.split('/').slice(0, 2).join('/');
 const [files, folders, problems] = [new Map(), new Map(), []];
 const link = (graph, from, to) => from !== to && graph.set(from, (graph.get(from) ?? new Set()).add(to));
 
-/** What a file imports, as `[specifier, whether it is only types]`. */
+/** What a file imports, as `[specifier, whether it is types only]`. */
 const importsOf = (code) =>
   ts.preProcessFile(code).importedFiles.map(({ fileName, pos }) => {
     const start = Math.max(code.lastIndexOf('import ', pos), code.lastIndexOf('export ', pos));

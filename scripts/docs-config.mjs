@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // npm run docs              writes docs/{en,zh}/config-reference.md from the schemas that `craft train` is checked by
 // npm run docs -- --check   writes nothing and fails where a file is not what it would write
-// Reads what set-up has built. Descriptions are English in both: they are those of `craft train --help`.
+// Uses what set-up has built. Descriptions are in English in both languages: they are those of `craft train --help`.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { trainFlags } from '../packages/cli/dist/train-config.js';
@@ -53,7 +53,7 @@ const code = (text) => `\`${text.replaceAll('|', '\\|')}\``;
 const row = (cells) => `| ${cells.join(' | ')} |`;
 const table = (columns, rows) => [row(columns), row(columns.map(() => '---')), ...rows.map(row)].join('\n');
 
-/** Fields under a heading each: those of `craft` first, then in the schema's order. */
+/** Fields, each under its own heading: those of `craft` first, then in the schema's order. */
 function sections(fields, text) {
   const found = new Map([[text.craft, []]]);
   for (const field of fields) {

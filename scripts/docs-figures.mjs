@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // npm run docs:figures              writes docs/figures/*.svg
 // npm run docs:figures -- --check   writes nothing and fails where a file is not what it would write
-// Curves of the method are computed by the code that set-up has built, so that a figure shows what the program does.
+// The method's curves are computed by the code that set-up has built, so that a figure shows what the program does.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { html, raw } from '../packages/cli/dist/report/html.js';
@@ -34,7 +34,7 @@ const STYLE = `
   }
 `;
 
-/** A plot with what figures have beyond charts: arrows, functions, text at points. */
+/** A plot with what figures need beyond charts: arrows, functions, text at points. */
 class Panel extends Plot {
   constructor(box, range) {
     super(box, range);
@@ -90,7 +90,7 @@ ${panels.map((panel) => panel.marks())}</svg>
 `.markup;
 }
 
-// Two losses whose minima lie apart: the whole story in two dimensions. Task: minimum (3, 1.4); retention: minimum (0, 0).
+// Two losses with different minima: the whole problem in two dimensions. Task: minimum (3, 1.4); retention: minimum (0, 0).
 const TASK = { center: [3, 1.4], scale: [0.5, 1.3] };
 const RETAIN = { center: [0, 0], scale: [1, 0.55] };
 const EPSILON = 0.9;
@@ -107,7 +107,7 @@ const minimiser = (lambda) =>
       (TASK.scale[i] + lambda * RETAIN.scale[i]),
   );
 
-/** λ at which the constraint just binds. */
+/** The λ at which the constraint is just active. */
 function optimalLambda() {
   let [low, high] = [0, 100];
   for (let i = 0; i < 100; i++) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs in a package's folder before npm packs it: everything is built, nothing is left of sources that are gone, the licence is there.
+// Runs in a package's folder before npm packs it: builds everything, removes output of deleted sources, adds the licence.
 import { copyFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildTypeScript, root } from './lib/typescript.mjs';

@@ -20,7 +20,7 @@ const usage = `Usage: npm run setup -- [--libtorch=debian|python|FOLDER] [--buil
 
 /** @typedef {import('../packages/torch/setup/libtorch.mjs').Libtorch} Libtorch */
 
-/** All that `npm run setup` depends on, cheap to take: when nothing of it has changed, there is nothing to do. */
+/** A cheap stamp of everything that `npm run setup` depends on: if it has not changed, there is nothing to do. */
 function takeStamp(/** @type {string} */ out, /** @type {string | undefined} */ wish) {
   const { LIBTORCH, PYTHON, VIRTUAL_ENV, CONDA_PREFIX, CXX } = process.env;
   const packages = readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name));
@@ -48,7 +48,7 @@ function packagesAreInstalled() {
   const wanted = readJson(join(root, 'package-lock.json'))?.packages ?? {};
   const present = readJson(join(root, 'node_modules/.package-lock.json'))?.packages;
   if (!present) return false;
-  // Optional packages are those of other platforms.
+  // Optional packages are for other platforms.
   const missing = Object.entries(wanted).filter(
     ([path, entry]) =>
       path.startsWith('node_modules/') &&
@@ -60,12 +60,12 @@ function packagesAreInstalled() {
 
 async function installPackages() {
   if (packagesAreInstalled()) return;
-  // Versions are those of package-lock.json. `npm ci` would first delete what running programs are using, and refuse
-  // a lock that leaves out a platform's optional package.
+  // Versions come from package-lock.json. `npm ci` would first delete what running programs are using, and it rejects a lock that lacks a
+  // platform's optional package.
   await step('Installing npm packages', () =>
     run('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'], {
       cwd: root,
-      // node-av brings FFmpeg as a library; its script would also fetch the program, which nothing here uses.
+      // node-av contains FFmpeg as a library; its install script would also download the program, which nothing here uses.
       env: { ...process.env, SKIP_FFMPEG: 'true' },
     }),
   );
@@ -103,7 +103,7 @@ async function main() {
     await step('Building the TypeScript', buildTypeScript);
 
   mkdirSync(out, { recursive: true });
-  // The sources as they were at the start: what has changed since is built the next time.
+  // The sources as they were at the start: later changes are built the next time.
   const { native, typescript } = now;
   writeFileSync(stampPath, JSON.stringify({ ...takeStamp(out, values.libtorch), native, typescript }));
   say('Set-up is complete.');

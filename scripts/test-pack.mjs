@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Packs every package, installs the tarballs into an empty folder, and uses the command that comes of it: what a user of npm gets. The
-// addon is compiled there, against the libtorch that set-up has found. Usage: node scripts/test-pack.mjs [--keep]
+// Packs every package, installs the tarballs into an empty folder, and runs the installed command, as a user of npm would. The addon is
+// compiled there, against the libtorch that set-up has found. Usage: node scripts/test-pack.mjs [--keep]
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,8 @@ import { root } from './lib/typescript.mjs';
 const libtorch = readJson(join(buildDir(), 'libtorch.json'));
 if (libtorch === null) throw new Error('run npm run setup first');
 const folder = mkdtempSync(join(tmpdir(), 'craft-pack-'));
-// Neither the repository's packages nor its addon must be found from there; node-av's script would fetch a program that nothing uses.
+// Neither the repository's packages nor its addon may be found from there; node-av's install script would download a program that nothing
+// uses.
 const { NODE_PATH: _, CRAFT_TORCH_ADDON: __, ...env } = process.env;
 const options = { cwd: folder, env: { ...env, LIBTORCH: libtorch.root, SKIP_FFMPEG: 'true' } };
 /** @param {...string} args */

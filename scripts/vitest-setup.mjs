@@ -1,4 +1,4 @@
-// Before the tests, and before every run in watch mode: worker threads and the command run what is compiled.
+// Builds before the tests, and before every run in watch mode: worker threads and the command run compiled code.
 import { buildTypeScript } from './lib/typescript.mjs';
 
 /** @param {import('vitest/node').TestProject} project */

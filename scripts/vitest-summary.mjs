@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 
 const report = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
-// A test file that could not even be loaded has no tests to count, and yet must not look like success.
+// A test file that could not even be loaded has no tests to count, but must not look like success.
 const broken = report.testResults.filter(
   (/** @type {{ status: string, assertionResults: unknown[] }} */ file) =>
     file.status === 'failed' && file.assertionResults.length === 0,

@@ -1,4 +1,4 @@
-// What a benchmark ran on: the addon's libtorch, and a Python that shares it.
+// The environment of a benchmark: the addon's libtorch, and a Python that uses the same one.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
@@ -10,7 +10,7 @@ export const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Logical processors of this machine. */
 export const cores = availableParallelism();
 
-/** What set-up wrote about the libtorch that the addon was built for; null before set-up. */
+/** What set-up recorded about the libtorch that the addon was built against; null before set-up. */
 function libtorch() {
   const path = join(root, 'packages/torch/build/libtorch.json');
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null;
@@ -20,7 +20,7 @@ const ASK =
   'import os, torch; print(torch.__version__); print(os.path.realpath(os.path.dirname(torch.__file__)))';
 
 /**
- * A Python whose torch is the very libtorch of the addon, so that only the binding differs.
+ * A Python whose torch uses exactly the addon's libtorch, so that only the binding differs.
  * @returns {{ command: string, env: Record<string, string>, version: string } | null}
  */
 export function findPython() {
@@ -37,7 +37,7 @@ export function findPython() {
   return null;
 }
 
-/** Versions that belong to every result. */
+/** Versions recorded with every result. */
 export function versions(python) {
   const torch = `import('${join(root, 'packages/torch/dist/index.js')}').then((t) => console.log(t.libtorchVersion()))`;
   return {

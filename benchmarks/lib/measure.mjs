@@ -1,7 +1,7 @@
-// What the sides of a comparison measure of themselves.
+// Measurements that each side of a comparison takes of itself.
 import { readFileSync } from 'node:fs';
 
-/** A line of /proc/self/status, such as VmHWM (the peak of resident memory), in MB; resident memory as Node sees it elsewhere. */
+/** A field of /proc/self/status in MB, such as VmHWM (peak resident memory). On other systems: the resident memory that Node reports. */
 export function status(field) {
   try {
     return (
@@ -17,7 +17,7 @@ export function median(values) {
   return [...values].sort((a, b) => a - b)[values.length >> 1];
 }
 
-/** Processor time of all threads so far, in milliseconds. */
+/** CPU time of all threads so far, in milliseconds. */
 export function cpuMs() {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;

@@ -1,4 +1,4 @@
-// The pi0_fast that benchmarks train: variant gemma_mini, two cameras, weights and inputs in files that both languages read.
+// The pi0_fast model of the benchmarks: variant gemma_mini, two cameras. Both languages read its weights and inputs from the same files.
 import { join } from 'node:path';
 import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
@@ -6,7 +6,7 @@ import * as torch from '../../packages/torch/dist/index.js';
 export const weightsPath = (folder) => join(folder, 'model.safetensors');
 export const inputsPath = (folder) => join(folder, 'inputs.safetensors');
 
-/** @param {number} side of a camera's square picture, in pixels */
+/** @param {number} side of a camera's square image, in pixels */
 export function miniConfig(side) {
   const camera = { type: 'VISUAL', shape: [3, side, side] };
   return policies.parsePolicyConfig(

@@ -1,4 +1,4 @@
-// Runs the sides of a comparison as processes of their own, taking turns, so that a busy machine is busy for all of them.
+// Runs each side of a comparison in its own process, alternating between them, so that other load on the machine affects all sides alike.
 import { spawn } from 'node:child_process';
 
 /** @typedef {{ name: string, command: string, args: string[], env?: Record<string, string> }} Side */

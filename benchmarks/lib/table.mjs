@@ -1,4 +1,4 @@
-/** Rows of cells as aligned columns, the first to the left, the others to the right. @param {(string | number)[][]} rows */
+/** Formats rows of cells as aligned columns: the first left-aligned, the others right-aligned. @param {(string | number)[][]} rows */
 export function table(rows) {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => String(row[i]).length)));
   return rows

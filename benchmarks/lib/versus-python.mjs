@@ -1,14 +1,14 @@
-// Comparisons of one program in TypeScript with one in Python, on the same libtorch.
+// Compares a TypeScript program with a Python one on the same libtorch.
 import { join } from 'node:path';
 import { root } from './machine.mjs';
 import { summary } from './sides.mjs';
 import { table } from './table.mjs';
 
 /**
- * The two sides; only the first where there is no Python with the same torch, which is said.
+ * The two sides; only the first, with a message, if there is no Python with the same torch.
  * @param {ReturnType<typeof import('./machine.mjs').findPython>} python
- * @param {{ name: string, args?: string[] }} typescript script below benchmarks/node, without ending
- * @param {{ name: string, args?: string[] }} other script below benchmarks/python, without ending
+ * @param {{ name: string, args?: string[] }} typescript script under benchmarks/node, without its extension
+ * @param {{ name: string, args?: string[] }} other script under benchmarks/python, without its extension
  * @returns {import('./sides.mjs').Side[]}
  */
 export function bothSides(python, typescript, other, env) {
@@ -25,14 +25,14 @@ export function bothSides(python, typescript, other, env) {
   return [own, { name: 'python', command: python.command, args: args('python', 'py', other), env: both }];
 }
 
-/** One figure of both sides' rounds, and the ratio of the medians; null where there is no Python. */
+/** One figure over both sides' rounds, and the ratio of the medians; null without a Python. */
 export function compareFigure({ typescript, python }, figure) {
   const own = summary(typescript.map((result) => result[figure]));
   const other = python === undefined ? null : summary(python.map((result) => result[figure]));
   return { typescript: own, python: other, ratio: other === null ? null : own.median / other.median };
 }
 
-/** A table of such figures. @param {string} corner what stands above their names */
+/** A table of such figures. @param {string} corner heading above their names */
 export function figuresTable({ figures, versions: v }, corner = '') {
   const number = (value) => (value === undefined || value === null ? '-' : value.toFixed(2));
   const rows = Object.entries(figures).map(([name, { typescript, python, ratio }]) => [

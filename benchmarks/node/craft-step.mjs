@@ -1,5 +1,5 @@
-// One side of craft-step: steps of training by CRaFT or the baseline. Usage: craft-step.mjs act|pi0_fast craft|baseline STEPS FOLDER
-// CRaFT's retention_freq is 2, so that steps with and without a retention gradient take turns.
+// One side of craft-step: training steps of CRaFT or the baseline. Usage: craft-step.mjs act|pi0_fast craft|baseline STEPS FOLDER
+// CRaFT's retention_freq is 2, so that steps with and without a retention gradient alternate.
 import * as craft from '../../packages/craft/dist/index.js';
 import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';
@@ -64,7 +64,7 @@ function craftStrategy() {
     enabled: true,
     anchor_dataset_path: 'anchors',
     retention_freq: 2,
-    // Always projected, so that every step does the whole of its work.
+    // Always project, so that every step does all of its work.
     conflict_threshold: 2,
   });
   return new craft.CraftStrategy({
@@ -86,7 +86,7 @@ for (let i = 0; i < (isCraft ? 2 : 1) * (STEPS + 1); i++) {
   torch.scope(() => strategy.update(i, [() => ({ ...task })]));
   times[isCraft ? i % 2 : 0].push({ ms: performance.now() - before, cpu: cpuMs() - cpuBefore });
 }
-// The first step of each kind warms up.
+// The first step of each kind is warm-up.
 const middle = (list, key) => median(list.slice(1).map((time) => time[key]));
 const [step, between] = times;
 console.log(

@@ -1,5 +1,5 @@
 // One side of load-checkpoint. Usage: load-checkpoint.mjs make FILE | load FILE DTYPE
-// A pi0_fast of about 230 million parameters: half of them in the two tables of the vocabulary, as in the published one.
+// A pi0_fast of about 230 million parameters, half of them in the two vocabulary-sized tables, as in the published model.
 import { statSync } from 'node:fs';
 import * as policies from '../../packages/policies/dist/index.js';
 import * as torch from '../../packages/torch/dist/index.js';

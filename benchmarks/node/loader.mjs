@@ -1,4 +1,5 @@
-// One side of loader: samples per second of the loader alone, then a training's waiting. Usage: loader.mjs WORKERS DATASET EPISODES STEPS
+// One side of loader: samples per second of the loader alone, then how long training waits. Usage: loader.mjs WORKERS DATASET EPISODES
+// STEPS
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +35,7 @@ const prepare = (name) => {
   return training.prepareTraining(config, { onWarning: () => {} });
 };
 
-/** Batches as the policy takes them, one after the other, nothing done with them. */
+/** Batches as the policy receives them, one after the other; nothing is done with them. */
 async function alone() {
   const { data, close } = await prepare('loader');
   const take = async (step) => {
@@ -49,7 +50,7 @@ async function alone() {
   return rate;
 }
 
-/** Means over the steps of a training, the first left out: its frames could not be decoded ahead. */
+/** Means over the training steps without the first, whose frames could not be prefetched. */
 async function measureTraining() {
   const run = await prepare('training');
   const log = [];

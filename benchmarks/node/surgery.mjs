@@ -59,7 +59,7 @@ const kinds = {
   baseline_ms: () => adamw.step(task, 1, optim.clipFactor(optim.gradNorm(task.flat), 10)),
 };
 const times = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, []]));
-// In turns, so that a busy moment of the machine meets all of them.
+// Alternate, so that a busy moment of the machine affects all of them.
 for (let i = 0; i < STEPS; i++) for (const kind in kinds) times[kind].push(timed(kinds[kind]));
 optim.useKernels('composed');
 times.composed_ms = Array.from({ length: STEPS }, () => timed(step));

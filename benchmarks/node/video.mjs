@@ -19,7 +19,7 @@ const readers = [];
 for (const file of files) readers.push(await VideoReader.open(join(folder, file), { threads }));
 const into = new Uint8Array(new SharedArrayBuffer(BATCH * readers[0].frameBytes));
 
-// The same places as the Python side's: a linear congruential generator.
+// The same positions as on the Python side: a linear congruential generator.
 let state = 1;
 const next = (n) => {
   state = (state * 48271) % 2147483647;
@@ -50,7 +50,7 @@ function sequential() {
   });
 }
 
-/** FFmpeg itself from the beginning to the end of a file, the picture converted, nothing else done. */
+/** FFmpeg alone: decodes a file from beginning to end and converts the frames, nothing else. */
 function raw() {
   const input = new av.FormatContext();
   input.openInputSync(join(folder, files[0]), null, null);
@@ -89,7 +89,7 @@ function raw() {
   });
 }
 
-/** Random frames of one file, each seen once before: what --dataset.frame_cache gives from the second epoch on. */
+/** Random frames of one file, each read once before: what --dataset.frame_cache gives from the second epoch on. */
 async function kept(cache) {
   const pool = new VideoPool({ cache });
   const path = join(folder, files[0]);

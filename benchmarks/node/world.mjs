@@ -3,7 +3,7 @@ import { TABLETOP_TASKS, TabletopEnvironment } from '../../packages/world/dist/i
 
 const SECONDS = 2;
 
-/** Calls per second of processor time: other programs on the machine do not count. */
+/** Calls per second of CPU time, so that other programs on the machine do not count. */
 function rate(body, seconds = SECONDS) {
   for (let i = 0; i < 100; i++) body();
   const begin = process.cpuUsage();
@@ -15,7 +15,7 @@ function rate(body, seconds = SECONDS) {
   }
 }
 
-/** Control steps a second, of one episode after the other. */
+/** Control steps per second, over consecutive episodes. */
 async function steps(cameras) {
   const env = await TabletopEnvironment.create({ task: 'lift', cameras });
   let home = env.reset(0).observation['observation.state'];
@@ -41,7 +41,7 @@ async function camera(shadows) {
   return 1000 / perSecond - 1000 / without;
 }
 
-/** Share of the starts from which the expert succeeds, and its time per episode. */
+/** Success rate of the expert over the starts, and its time per episode. */
 async function experts(episodes) {
   const results = {};
   for (const task of TABLETOP_TASKS) {

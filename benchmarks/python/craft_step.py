@@ -35,7 +35,7 @@ optimizer = torch.optim.AdamW(parameters, **settings)
 def craft_step():
     loss = policy(*task)
     loss.backward()
-    # Always projected, so that every step does the whole of its work.
+    # Always project, so that every step does all of its work.
     craft_update(parameters, lambda: policy(*anchors).backward(), optimizer, max_norm=MAX_NORM, threshold=2)
     loss.item()
 

@@ -22,7 +22,7 @@ for i in range(STEPS):
     # zero_grad() may write zeros into them.
     assign(parameters, [gradient.clone() for gradient in task])
     before = time.perf_counter()
-    # The backward passes are not part of this: their gradients are put in place.
+    # The backward passes are not measured: their gradients are filled in directly.
     conflict = craft_update(parameters, lambda: assign(parameters, retain), optimizer)
     times.append((time.perf_counter() - before) * 1000)
 total = sum(p.detach().double().abs().sum().item() for p in parameters)

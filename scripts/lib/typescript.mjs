@@ -16,6 +16,6 @@ export const isBuilt = () =>
 /** Builds what has changed. @throws SetupError with the compiler's messages */
 export async function buildTypeScript() {
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  // tsc looks at its notes only, not at its output: when that was deleted it must be told.
+  // tsc only looks at its build info, not at its output: it must be told when the output was deleted.
   await run(process.execPath, [tsc, '-b', ...(isBuilt() ? [] : ['--force'])], { cwd: root });
 }

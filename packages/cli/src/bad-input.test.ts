@@ -23,7 +23,7 @@ import {
 } from '../../training/test/training.js';
 import { checkpoint, craftFlags, flags, train } from '../test/runs.js';
 
-/** @file The issue's list of bad input, each through the command: one line that names the culprit, an exit code, nothing written. */
+/** @file Runs the command on every kind of bad input: expects one line that names the culprit, an exit code, and nothing written. */
 
 const folder = testFolder();
 const good = makeTask(join(folder, 'good'));
@@ -39,7 +39,7 @@ function broken(damage: (root: string) => void | Promise<void>): Promise<string>
 
 const newRun = (): string => join(folder, `run-${count++}`);
 
-/** The error of a run, which must be its only output on standard error besides warnings; nothing may have been written. */
+/** The error of a failing run, which must be the only output on standard error besides warnings. Nothing may have been written. */
 async function errorOf(argv: string[], run: string, code = 1): Promise<string> {
   const ran = await train(argv);
   expect({ code: ran.code, err: ran.err }).toMatchObject({ code });
@@ -50,7 +50,7 @@ async function errorOf(argv: string[], run: string, code = 1): Promise<string> {
   return lines[0]!;
 }
 
-/** Writes the data file again with its columns changed. */
+/** Rewrites the data file with changed columns. */
 async function rewrite(root: string, change: (columns: Record<string, TestColumn>) => void): Promise<void> {
   const rows = await readParquet(join(root, DATA));
   const column = (key: string, dtype: string, depth: number): TestColumn => [
@@ -116,7 +116,7 @@ describe('datasets', () => {
     const before = filesOf(root);
     const run = newRun();
     expect(await errorOf(flags(root, run), run)).toMatch(message);
-    // The same as anchors.
+    // The same dataset as anchors.
     expect(await errorOf(flags(good, run, ...craftFlags(root)), run)).toMatch(message);
     expect(filesOf(root)).toEqual(before);
   });
@@ -168,7 +168,7 @@ describe('a trained policy', () => {
     );
   });
 
-  /** A copy of the policy whose tensors were changed. */
+  /** A copy of the policy with changed tensors. */
   function damaged(change: (weights: Map<string, Tensor>) => void): string {
     const copy = join(folder, `damaged-${count++}`);
     cpSync(join(checkpoint(policy, 2), 'pretrained_model'), copy, { recursive: true });
@@ -259,7 +259,7 @@ describe('a loss that becomes NaN', () => {
 
 const disk = smallDisk();
 
-// Only root can make a disk that is full.
+// Only root can create a full disk.
 test.skipIf(disk === null)(
   'no space left while saving: the earlier checkpoint is intact, and goes on',
   async () => {

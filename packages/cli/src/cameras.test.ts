@@ -18,7 +18,7 @@ beforeAll(async () => {
   await makeCameraTask(old, { turn: -1, light: 60, lengths: [5, 6] });
 });
 
-/** Flags of a short run that sees the camera. */
+/** Flags of a short run that uses the camera. */
 const seeing = (run: string, ...more: string[]): string[] =>
   flags(
     data,
@@ -41,7 +41,7 @@ const stats = (run: string, step = 6) => safetensors.loadFile(join(checkpoint(ru
 const inputs = (run: string) =>
   readPolicyConfig(join(run, 'checkpoints/last/pretrained_model')).config.input_features;
 
-/** Byte for byte, but for what names the run, says how it was read, or when. */
+/** Compares byte for byte, except the training configuration and the times in the log. */
 function expectSameRun(found: string, expected: string): void {
   const [a, b] = [found, expected].map((run) => filesOf(checkpoint(run, 6)));
   expect([...a!.keys()]).toEqual([...b!.keys()]);
@@ -124,7 +124,7 @@ test('--dataset.image_size is what the policy sees', async () => {
   const run = await trained('small', '--dataset.image_size=[16,24]', '--num_workers=1');
   expect(inputs(run)[CAMERA]!.shape).toEqual([3, 16, 24]);
   expect(weights(run)).not.toBe(weights(join(folder, 'plain-straight')));
-  // The continued run sees it too.
+  // The resumed run uses the camera too.
   expect(await train(['--resume', run, '--steps=7'])).toMatchObject({ code: 0 });
   expect(inputs(run)[CAMERA]!.shape).toEqual([3, 16, 24]);
 });
@@ -150,7 +150,7 @@ test("fine-tuning keeps the checkpoint's camera statistics, size and weights", a
   const run = join(folder, 'tuned');
   const more = ['--optimizer.lr=0', '--optimizer.weight_decay=0', '--steps=1', `--dataset.root=${old}`];
   const tune = seeing('tuned', ...more).filter((flag) => !flag.startsWith('--policy.'));
-  // The backbone has a rate of its own, as in LeRobot.
+  // The backbone has its own learning rate, as in LeRobot.
   expect(await train([`--policy.path=${base}`, '--policy.optimizer_lr_backbone=0', ...tune])).toMatchObject({
     code: 0,
   });

@@ -5,28 +5,28 @@ import { applyFlags, type FlagTable, splitFlags } from './flags.js';
 import { fieldsHelp } from './help.js';
 import { takesPolicy, withLocalPolicy } from './policy-path.js';
 
-/** A command, by its fields. */
+/** Definition of a command. */
 export interface CommandSpec<T> {
-  /** As it is called: `world view`. */
+  /** Name as typed: `world view`. */
   readonly name: string;
-  /** What `--help` says about it. */
+  /** Description shown by `--help`. */
   readonly about: string;
   readonly schema: z.ZodType<T>;
-  /** The field that words before the first flag are for, all of them where it is a list; and what the usage calls them. */
+  /** The field set by the words before the first flag (all of them if it is a list), and its name in the usage line. */
   readonly leading?: { readonly field: string; readonly usage: string };
-  /** Fields whose lists may be written a,b as well as [a,b]. */
+  /** List fields that may be written a,b as well as [a,b]. */
   readonly lists?: readonly string[];
-  /** Rules between fields. */
+  /** Rules across fields. */
   readonly validate?: (config: T) => Problem[];
   /** Resolves to the exit code. */
   readonly run: (config: T, output: Output) => Promise<number>;
 }
 
 /**
- * A command made of its fields: flags, help, checks, and what it does with the configuration. Policies of the Hub are brought first,
- * where there is a flag for one.
+ * Builds a command from its fields: flags, help, validation, and the action itself. If a flag names a policy on the Hub, that policy is
+ * downloaded first.
  *
- * The command throws `UsageError` for what is no flag, `ConfigError` with everything that is wrong with the fields.
+ * The command throws `UsageError` for an unknown flag and `ConfigError` with everything that is wrong with the fields.
  */
 export function commandOf<T>(spec: CommandSpec<T>): Command {
   const table: FlagTable = { fields: listFields(spec.schema), special: [], notYet: [] };
@@ -49,12 +49,12 @@ export function commandOf<T>(spec: CommandSpec<T>): Command {
   };
 }
 
-/** {@link commandOf} for a group of commands, whose overview says the same of it as its help. */
+/** {@link commandOf} for a subcommand; the group's overview shows the description from its help. */
 export function subcommandOf<T>(spec: CommandSpec<T>): Subcommand {
   return { about: spec.about, run: commandOf(spec) };
 }
 
-/** Groups that must be given, so that what is missing is named as a field of theirs. */
+/** Groups that must be present, so that a missing field is reported under its own name. */
 function emptyGroups({ fields }: FlagTable): Record<string, object> {
   const required = fields.filter(
     ({ kind, path, default: value }) => kind === 'group' && value === null && !path.includes('.'),
@@ -62,7 +62,7 @@ function emptyGroups({ fields }: FlagTable): Record<string, object> {
   return Object.fromEntries(required.map(({ path }) => [path, {}]));
 }
 
-/** Puts the words before the first flag into the tree, and gives the others; one too many is refused as no flag. */
+/** Puts the words before the first flag into the tree and returns the rest; a surplus word is rejected as an unknown flag. */
 function takeLeading(
   words: string[],
   field: string,

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { nearest } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** Where a command writes, and how wide that is. */
+/** Where a command writes, and the width of its output. */
 export interface Output {
   out(text: string): void;
   err(text: string): void;
   columns: number;
 }
 
-/** Runs a command with the words after its name; resolves to the exit code. */
+/** Runs a command with the words that follow its name; resolves to the exit code. */
 export type Command = (argv: readonly string[], output: Output) => Promise<number>;
 
 /** The command line itself is wrong; the process exits with code 2. */
@@ -30,16 +30,16 @@ export function packageVersion(): string {
 
 /** A command of a group: `craft <group> <name>`. */
 export interface Subcommand {
-  /** For the overview: up to the first full stop, semicolon or colon. */
+  /** Shown in the overview up to the first full stop, semicolon or colon. */
   readonly about: string;
   readonly run: Command;
 }
 
 /**
- * A command that has commands of its own. Without any it shows what there is.
+ * A command with subcommands. Without one, it lists them.
  *
- * @param group as it is called: `dataset`
- * @param operands what stands between a command and its flags, for the overview
+ * @param group as typed: `dataset`
+ * @param operands shown between a command and its flags in the overview
  */
 export function subcommands(
   group: string,

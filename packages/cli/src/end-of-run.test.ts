@@ -22,7 +22,7 @@ test('a CRaFT run ends with its losses, what the method says, its time and its p
   const page = pageOf(run);
   expect(page).toContain('Retention loss and ε');
   expect(page).toContain('craft.anchor_dataset_path');
-  // What was printed stands on the page too.
+  // What was printed is on the page too.
   expect(page).toMatch(/<li>retention loss/);
 });
 

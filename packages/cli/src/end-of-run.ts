@@ -6,11 +6,11 @@ import { REPORT_FILE, summarize, summaryLines, writeReport } from './report.js';
 import { type CraftTrainConfig, ownFields } from './train-config.js';
 
 /**
- * Writes the page of a run into its folder and returns what there is to say of the run: what the method says (or how the loss
- * moved, where it says nothing), the time, where the page is. A page that cannot be written is a line too, since the run itself is done.
+ * Writes the report page of a run into its folder and returns a summary: the method's own (or, without one, how the loss changed), the
+ * time, and where the page is. If the page cannot be written, a line says so, because the run itself is done.
  *
- * @param said the method's own summary; it goes onto the page as well
- * @returns nothing where the run has not logged a line yet
+ * @param said the method's own summary; also shown on the page
+ * @returns an empty list if the run has not logged a line yet
  */
 export function endOfRun(
   config: CraftTrainConfig,
@@ -27,7 +27,7 @@ export function endOfRun(
       lines: said,
     });
     const { loss, rest } = summaryLines(summarize(run!));
-    // A method that sums itself up says how the task loss moved, too.
+    // A method with its own summary also says how the task loss changed.
     return [...(said.length > 0 ? said : loss), ...rest, `report: ${page}`];
   } catch (error) {
     if (!(error instanceof CraftError)) throw error;

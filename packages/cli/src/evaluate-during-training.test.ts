@@ -63,6 +63,6 @@ test('what cannot be evaluated is refused before training', async () => {
   expect(ran.err).toContain(
     'the policy does not fit the environment: "observation.state" has shape [6] here',
   );
-  // Its worker threads would have gone on otherwise.
+  // Its worker threads would have kept running otherwise.
   expect(close).toHaveBeenCalledTimes(1);
 });

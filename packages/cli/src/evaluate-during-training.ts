@@ -3,11 +3,11 @@ import type { EvaluationConfig } from './evaluation-config.js';
 import { commaList } from './flags.js';
 
 /**
- * Tries the policy of a run at the tasks of `env`, always from the same starts.
+ * Evaluates the policy of a run on the tasks of `env`, always from the same starts.
  *
  * @param seed of the first episode
- * @returns null where the configuration asks for none
- * @throws CraftError `POLICY_ENVIRONMENT` where the policy does not fit the environment, before anything is trained
+ * @returns null if the configuration requests no evaluation
+ * @throws CraftError `POLICY_ENVIRONMENT` if the policy does not fit the environment, before training starts
  */
 export async function evaluateDuringTraining(
   { policy, processors }: Pick<TrainingRun, 'policy' | 'processors'>,
@@ -35,12 +35,12 @@ export async function evaluateDuringTraining(
         tasks,
         nEpisodes,
         ...(size === 0 ? {} : { batchSize: size }),
-        // A training's seed may have more bits than a start's.
+        // A training seed may have more bits than a start seed.
         seed: seed % 2 ** 31,
         renameMap,
         ...(signal === undefined ? {} : { signal }),
       });
-      // Fewer episodes than the others have would look like another success rate.
+      // A success rate over fewer episodes would not be comparable with the others.
       if (result.interrupted) return null;
       const { per_task: results, overall } = result;
       const rates = results.map(({ task, pc_success: percent }) => [SUCCESS + task, percent] as const);

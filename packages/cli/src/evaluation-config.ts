@@ -6,12 +6,12 @@ import { z } from 'zod';
 import { unknownWords } from './flags.js';
 
 /**
- * Fields of evaluation, beside `train_config.json` in a checkpoint: they belong to an environment that LeRobot does not know, and it is to
- * be able to continue the run.
+ * The evaluation fields, next to `train_config.json` in a checkpoint: they belong to an environment that LeRobot does not know, and LeRobot
+ * must still be able to continue the run.
  */
 export const EVALUATION_CONFIG_FILE = 'evaluation_config.json';
 
-/** Fields of `craft train` that say what the policy is tried at during training. */
+/** Fields of `craft train` for evaluation during training. */
 export const evaluationFields = {
   env: z
     .discriminatedUnion('type', [
@@ -47,7 +47,7 @@ export const evaluationFields = {
     .prefault({}),
 };
 
-/** LeRobot's flags of evaluation that change nothing here. */
+/** LeRobot's evaluation flags that have no effect here. */
 export const EVALUATION_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'eval.use_async_envs', off: 'any', reason: 'environments always run in worker threads' },
 ];
@@ -55,12 +55,12 @@ export const EVALUATION_FLAGS_NOT_YET: readonly NotYet[] = [
 const evaluationSchema = z.strictObject(evaluationFields);
 export type EvaluationConfig = z.infer<typeof evaluationSchema>;
 
-/** Rules of these fields. */
+/** Validation rules for these fields. */
 export function validateEvaluation({ env }: EvaluationConfig): Problem[] {
   return env === null ? [] : unknownWords('env.task', env.task, TABLETOP_TASKS);
 }
 
-/** LeRobot's newer name under the one used here, in a configuration that was read from a file. Changes `tree`. */
+/** Renames LeRobot's newer field to the name used here, in a configuration read from a file. Changes `tree`. */
 export function renameEvaluationFields(tree: PlainObject): void {
   if (tree.env_eval_freq === undefined) return;
   tree.eval_freq ??= tree.env_eval_freq;

@@ -8,7 +8,7 @@ import { checkpoint, evalLoss, flags, train } from '../test/runs.js';
 
 const folder = testFolder();
 const data = makeTask(join(folder, 'first'));
-// Other statistics: other points, and actions turned round.
+// Different statistics: other points, and rotated actions.
 const next = makeTask(join(folder, 'second'), { turn: 90, seed: 7, lengths: [5, 9] });
 const base = join(folder, 'base');
 const STATS = [
@@ -33,7 +33,7 @@ test('keeps the weights, the configuration and the normalisation of the checkpoi
   expect(ran).toMatchObject({ code: 0 });
   const model = 'pretrained_model/model.safetensors';
   const bytes = (at: string, file: string) => readFileSync(join(at, file));
-  // A learning rate of 0 leaves what was loaded.
+  // A learning rate of 0 leaves the loaded weights unchanged.
   expect(bytes(checkpoint(run, 1), model).equals(bytes(checkpoint(base, 20), model))).toBe(true);
   for (const file of STATS)
     expect(bytes(checkpoint(run, 1), file).equals(bytes(checkpoint(base, 20), file))).toBe(true);
@@ -74,7 +74,7 @@ test('statistics of the new data where that is asked for', async () => {
   expect(await train(tune(run, ...more))).toMatchObject({ code: 0 });
   const mean = (at: string) => safetensors.loadFile(join(at, STATS[0]!)).get('action.mean')!.tolist();
   expect(mean(checkpoint(run, 1))).not.toEqual(mean(checkpoint(base, 20)));
-  // The continued run keeps them.
+  // The resumed run keeps them.
   expect(await train(['--resume', run, '--steps=2'])).toMatchObject({ code: 0 });
   expect(mean(checkpoint(run, 2))).toEqual(mean(checkpoint(run, 1)));
 });
@@ -85,7 +85,7 @@ test('a fine-tuned run is resumed with its own weights, not those it started fro
   expect(await train(tune(stopped, '--steps=10'))).toMatchObject({ code: 0 });
   const { code, err } = await train(['--resume', stopped, '--steps=20']);
   expect(code).toBe(0);
-  // At a constant rate nothing depends on the length of the run.
+  // With a constant learning rate nothing depends on the length of the run.
   expect(err).toBe('');
   const model = (run: string) => filesOf(checkpoint(run, 20)).get('pretrained_model/model.safetensors');
   expect(model(stopped)).toBe(model(straight));

@@ -96,7 +96,7 @@ test('flags of unknown type are read by their looks', () => {
   ]);
 });
 
-/** A value that the schema's type admits; ranges do not matter to the reader of flags. */
+/** A value of the schema's type; ranges do not matter when flags are parsed. */
 function arbitrary(schema: JsonSchema): fc.Arbitrary<unknown> {
   const members = (schema.anyOf ?? schema.oneOf) as JsonSchema[] | undefined;
   if (members !== undefined) return fc.oneof(...members.map(arbitrary));

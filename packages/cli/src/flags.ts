@@ -17,14 +17,14 @@ export interface Flag {
   text: string | null;
 }
 
-/** Flags that steer how the configuration is put together and are no field of it. */
+/** Flags that control how the configuration is assembled and are not fields of it. */
 export interface SpecialFlag {
   name: string;
   type: string;
   description: string;
 }
 
-/** The flags that exist: fields of the schema, special ones, and LeRobot's that have no effect here. */
+/** The known flags: fields of the schema, special ones, and LeRobot's that have no effect here. */
 export interface FlagTable {
   fields: FieldSpec[];
   special: readonly SpecialFlag[];
@@ -69,20 +69,20 @@ function canonical(name: string): string {
   return ALIASES[name] ?? name;
 }
 
-/** A boolean takes the next word only if that is a boolean too; `--resume` also takes the folder of a run. */
+/** A boolean takes the next word only if that is also a boolean; `--resume` also accepts the folder of a run. */
 function wantsValue(name: string, next: string, table: FlagTable): boolean {
   const field = table.fields.find(({ path }) => path === name);
   return field?.schema.type !== 'boolean' || name === 'resume' || readBoolean(next) !== undefined;
 }
 
 /**
- * Writes the flags into a configuration tree, each read as its field's type. Changes `tree`.
+ * Writes the flags into a configuration tree, each parsed as its field's type. Changes `tree`.
  *
- * @returns a problem for every flag that does not exist (naming the nearest one) or whose value is of another type.
+ * @returns a problem for every unknown flag (naming the nearest one) and every value of the wrong type.
  */
 export function applyFlags(tree: PlainObject, flags: readonly Flag[], table: FlagTable): Problem[] {
   const problems: Problem[] = [];
-  // Types first: which fields a group has, and so how their text is read, depends on its type.
+  // Types first: a group's type determines its fields, and so how their text is parsed.
   const ordered = [...flags].sort(
     (a, b) => Number(b.name.endsWith('.type')) - Number(a.name.endsWith('.type')),
   );
@@ -105,7 +105,7 @@ function bareValue(field: FieldSpec): true | undefined {
   return field.schema.type === 'boolean' ? true : undefined;
 }
 
-/** The field of that name, in the choice that the tree has made where several choices have it. */
+/** The field of that name; if several choices of a group have it, the one in the choice that the tree has made. */
 function findField(name: string, tree: PlainObject, fields: FieldSpec[]): FieldSpec | null {
   const named = fields.filter(({ path }) => path === name);
   const chosen = named.find(
@@ -120,12 +120,12 @@ function unknownFlag(name: string, text: string | null, { fields, special }: Fla
 }
 
 /**
- * Reads the text of a flag as a value of the type that the field's schema asks for.
+ * Parses the text of a flag as the type that the field's schema requires.
  *
  * Understands what LeRobot's users write: `true/True/false/False`, `null/None`, `1e-5`, `100_000`, lists and dicts as JSON,
  * YAML (`[a, b]`, `{a: b}`) or Python literals with simple quotes. Ranges are not checked here.
  *
- * @returns undefined when the text is of another type.
+ * @returns undefined if the text is not of that type.
  */
 export function coerceText(text: string, schema: JsonSchema): unknown {
   const members = branches(schema);
@@ -162,7 +162,7 @@ function coerceOne(text: string, schema: JsonSchema): unknown {
   }
 }
 
-/** The value of a flag whose type is not known: boolean, null, number, list or dict if it looks like one, else text. */
+/** The value of a flag of unknown type: boolean, null, number, list or dict if it looks like one, otherwise text. */
 export function looseValue(text: string): unknown {
   if (/^(null|none|~)$/i.test(text.trim())) return null;
   const structured = /^\s*[[{]/.test(text) ? readYaml(text) : undefined;
@@ -197,7 +197,7 @@ export function commaList(text: string): string[] {
     .filter((word) => word !== '');
 }
 
-/** A problem for every word that is not known, naming the nearest one, or stands twice, and for a list without words. */
+/** A problem for every unknown word (naming the nearest one), every duplicate, and an empty list. */
 export function unknownWords(field: string, text: string, known: readonly string[]): Problem[] {
   const words = commaList(text);
   if (words.length === 0) {

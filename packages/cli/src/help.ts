@@ -31,7 +31,7 @@ export function trainHelp(table: FlagTable, width = 80): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Help of a command that has nothing but fields: usage, one sentence, and every flag. */
+/** Help of a command that consists of fields only: usage, one sentence, and every flag. */
 export function fieldsHelp(command: string, about: string, table: FlagTable, width = 80): string {
   const usage = `Usage: ${command} [--FLAG=VALUE ...]`;
   return `${[usage, '', ...wrap(about, width, 0), ...fieldLines(table, width)].join('\n')}\n`;
@@ -69,7 +69,7 @@ function entry(name: string, type: string, description: string, width: number): 
   return [...wrap(`  --${name}  ${type}`, width, 6), ...wrap(`      ${description}`, width, 6)];
 }
 
-/** Breaks a line at spaces so that it fits, indenting what follows. Words longer than a line stay whole. */
+/** Wraps a line at spaces and indents the continuation lines. Words longer than a line stay whole. */
 export function wrap(line: string, width: number, indent: number): string[] {
   const lines: string[] = [];
   let rest = line;

@@ -15,7 +15,7 @@ const local = join(folder, 'local');
 
 const SEEING = ['--policy.vision_backbone=resnet18_narrow', '--batch_size=2', '--steps=2', '--save_freq=0'];
 
-/** The flags of `flags` without a folder for the dataset: it is looked up by its name. */
+/** The flags of `flags` without a dataset folder: the dataset is looked up by name. */
 const byName = (run: string, ...more: string[]): string[] =>
   flags(data, join(folder, run), ...SEEING, ...more).filter((flag) => !flag.startsWith('--dataset.root'));
 

@@ -1,17 +1,17 @@
-/** Exit code of a command that Ctrl-C stopped, as shells give it (128 + SIGINT). */
+/** Exit code of a command stopped by Ctrl-C, as shells report it (128 + SIGINT). */
 export const INTERRUPTED = 130;
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Where a command hears that it is to stop. */
+/** Tells a command that it should stop. */
 export interface Interrupt {
   /** Aborted by the first Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal;
-  /** Ends listening. */
+  /** Stops listening. */
   stop(): void;
 }
 
-/** Ctrl-C (or SIGTERM) once: `signal` is aborted, for the command to come to an end. Twice: the process ends at once. */
+/** The first Ctrl-C (or SIGTERM) aborts `signal`, so that the command can finish cleanly. The second ends the process at once. */
 export function listenForInterrupt(onFirst: () => void = () => {}): Interrupt {
   const controller = new AbortController();
   const onSignal = () => {

@@ -11,7 +11,7 @@ beforeEach(() => {
 
 const basic = ['--policy.type=act', '--dataset.repo_id=me/data'];
 
-/** A run as training leaves it, saved under another name than the one it has now. */
+/** A run as training leaves it, saved under a different name than the one it has now. */
 function makeRun(): { run: string; checkpoint: string } {
   const run = join(folder, 'run');
   const checkpoint = join(run, 'checkpoints', 'last');

@@ -17,20 +17,20 @@ import {
   trainFlags,
 } from './train-config.js';
 
-/** What `craft train` is asked to do. */
+/** What `craft train` was asked to do. */
 export interface TrainRequest {
-  /** The effective configuration, complete and checked. */
+  /** The effective configuration, complete and validated. */
   config: CraftTrainConfig;
   /** Checkpoint folder (`RUN/checkpoints/000500`, links resolved) to continue from, or null for a new run. */
   resumeFrom: string | null;
-  /** With `resumeFrom`: the checkpoint's own configuration without the flags, to compare `config` with. */
+  /** With `resumeFrom`: the checkpoint's own configuration without the flags, for comparison with `config`. */
   saved: CraftTrainConfig | null;
-  /** LeRobot flags that were given and change nothing here, one line per reason, to be shown once. */
+  /** LeRobot flags that were given but have no effect here, one line per reason, to be shown once. */
   ignored: string[];
 }
 
 /**
- * Puts the configuration together: the file of `--config_path`, then the policy of `--policy.path`, then the flags.
+ * Assembles the configuration: the file of `--config_path`, then the policy of `--policy.path`, then the flags.
  *
  * @param argv words after `craft train`.
  * @throws UsageError, ConfigError (all problems at once), CraftError for files that cannot be read.
@@ -53,7 +53,7 @@ export function loadTrainConfig(argv: readonly string[], now: Date = new Date())
   if (resumeFrom !== null && !flags.some(({ name }) => name === 'output_dir')) {
     tree.output_dir = dirname(dirname(resumeFrom));
   }
-  // Resolved like the other, so that a field which the file leaves out is compared by its default.
+  // Resolved in the same way, so that a field missing from the file is compared by its default.
   const saved = resumeFrom === null ? null : resolveTrainConfig(started, craftTrainSpec, now).config;
   return { ...resolveTrainConfig(tree, craftTrainSpec, now), resumeFrom, saved };
 }
@@ -76,7 +76,7 @@ function special(flags: Flag[], name: string): string | null {
   return flag.text;
 }
 
-/** Where the configuration file lies below the path a user gives: a checkpoint's model folder, a checkpoint, a run. */
+/** Where the configuration file may be below the path that the user gives: a checkpoint's model folder, a checkpoint, a run. */
 const PLACES = ['.', 'pretrained_model', join('checkpoints', 'last', 'pretrained_model')];
 
 function configFile(flags: Flag[]): string | null {
@@ -96,7 +96,7 @@ function configFile(flags: Flag[]): string | null {
   return found;
 }
 
-// A process that was killed while it replaced a checkpoint may have left `last` pointing nowhere. `path` is the run or lies in it.
+// A process killed while replacing a checkpoint may have left `last` dangling. `path` is the run or is inside it.
 function recoverCheckpoints(path: string): void {
   recoverFolders(join(path, 'checkpoints'));
   for (let folder = resolve(path); folder !== dirname(folder); folder = dirname(folder)) {
@@ -104,7 +104,7 @@ function recoverCheckpoints(path: string): void {
   }
 }
 
-/** Reads a configuration file; `checkpoint` is its checkpoint folder if it lies in one. */
+/** Reads a configuration file; `checkpoint` is the checkpoint folder that contains it, if any. */
 function readConfigFile(file: string): { tree: PlainObject; checkpoint: string | null } {
   const tree = /\.ya?ml$/i.test(file) ? readYamlObject(file) : readJsonObject(file);
   const folder = dirname(realpathSync(file));
@@ -117,7 +117,7 @@ function readConfigFile(file: string): { tree: PlainObject; checkpoint: string |
   return { tree, checkpoint: inCheckpoint ? dirname(folder) : null };
 }
 
-/** Adds a method's configuration in a checkpoint, and with it the choice of the method. */
+/** Adds a method's configuration from a checkpoint, which also selects the method. */
 function readMethod(method: TrainingMethod, folder: string, tree: PlainObject): void {
   const file = join(folder, methodFile(method));
   if (existsSync(file)) {
@@ -127,13 +127,13 @@ function readMethod(method: TrainingMethod, folder: string, tree: PlainObject): 
     method.stateFile !== undefined &&
     existsSync(join(dirname(folder), 'training_state', method.stateFile))
   ) {
-    // Going on without it would be plain fine-tuning, without a word.
+    // Continuing without it would silently be plain fine-tuning.
     const message = `${file} is missing, but the run was trained with ${method.title}: restore the file`;
     throw new CraftError('CONFIG_UNREADABLE', message);
   }
 }
 
-/** A method that is chosen by a flag takes the place of the file's, whose settings then mean nothing. */
+/** A method selected by a flag replaces the file's, whose settings then no longer apply. */
 function dropOtherMethods(tree: PlainObject, flags: readonly Flag[]): void {
   const chosen = flags.filter(({ name }) => name === 'method').at(-1)?.text;
   if (chosen === undefined) return;
@@ -152,14 +152,14 @@ function readYamlObject(file: string): PlainObject {
   return value;
 }
 
-/** Replaces `tree.policy` by the configuration in a policy folder, keeping what a file's `policy.path` stands beside. */
+/** Replaces `tree.policy` by the configuration in a policy folder, keeping the fields next to a file's `policy.path`. */
 function loadPolicy(tree: PlainObject, flag: string | null): void {
   const { path: inFile, ...beside } = isPlainObject(tree.policy) ? tree.policy : {};
   const path = flag ?? (typeof inFile === 'string' ? inFile : null);
   if (path === null) return;
   const dir = findPolicyDir(path);
   const policy = withOwnFiles(readJsonObject(join(dir, 'config.json')), dir);
-  // Where the old policy was published says nothing about this run; `last` is somewhere else tomorrow.
+  // Where the old policy was published does not concern this run; `last` may point elsewhere tomorrow.
   const fresh = { push_to_hub: false, pretrained_path: realpathSync(dir) };
   tree.policy = { ...policy, ...fresh, ...(flag === null ? beside : {}) };
 }

@@ -66,8 +66,8 @@ const COMMANDS: Readonly<Record<string, { about: string; load: () => Promise<Com
 /**
  * The `craft` command.
  *
- * Exit codes: 0 done, 1 failed, 2 the command line or configuration is wrong, 130 interrupted. An error that the project
- * foresees is one line on standard error; any other is a defect and is thrown on, stack and all.
+ * Exit codes: 0 done, 1 failed, 2 the command line or configuration is wrong, 130 interrupted. An expected error is one line on standard
+ * error; any other is a bug and is rethrown with its stack.
  *
  * @param argv words after `craft`.
  */

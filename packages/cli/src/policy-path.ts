@@ -14,9 +14,9 @@ export function takesPolicy({ fields }: FlagTable): boolean {
 }
 
 /**
- * Replaces the name of a policy on the Hub by the folder it is downloaded to: `--policy.path=user/name` (or
- * `--policy.pretrained_path`, the weights of a new policy), or in two words, where no
- * such folder is here. Where the policy is a LoRA adapter, the policy it belongs to is brought too.
+ * Replaces the name of a policy on the Hub by the folder it is downloaded to, in `--policy.path=user/name` (or `--policy.pretrained_path`,
+ * the weights of a new policy) or the same as two words, unless such a folder exists here. For a LoRA adapter, its base policy is
+ * downloaded too.
  */
 export async function withLocalPolicy(argv: readonly string[], output: Output): Promise<string[]> {
   const words = [...argv];
@@ -43,7 +43,7 @@ async function localPolicy(path: string, output: Output): Promise<string> {
   return folder;
 }
 
-/** Asked before libtorch is loaded: mistakes on a command line are to be answered at once. */
+/** Checked before libtorch is loaded, so that mistakes on the command line are reported at once. */
 function holdsAdapter(path: string): boolean {
   try {
     return existsSync(join(findPolicyDir(path), 'adapter_config.json'));
@@ -56,7 +56,7 @@ function holdsAdapter(path: string): boolean {
  * A policy with its processors, in evaluation mode.
  *
  * @param path a run, a checkpoint or a model folder
- * @param wanted where it runs; null: as its configuration says
+ * @param wanted device to run on; null: the one in its configuration
  */
 export async function loadActor(path: string, wanted: string | null, output: Output): Promise<Actor> {
   const { fetchPolicyTokenizers, loadPolicy, loadProcessors, resolveDevice } = await import(

@@ -1,19 +1,19 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Output } from './command.js';
 
-/** How far the work is. */
+/** Progress so far. */
 interface Done {
   done: number;
   total: number;
   /** What is counted: steps, episodes, … */
   unit: string;
-  /** What else is known, in a few words; may be empty. */
+  /** Further information in a few words; may be empty. */
   note: string;
 }
 
 /**
- * Progress of long work, in one stage or several: a bar with the estimated time left on a terminal, below the lines printed meanwhile;
- * elsewhere (a file, CI) a line at each tenth of a stage, or nothing.
+ * Progress of long work in one or more stages. On a terminal: a bar with the estimated time left, below the printed lines; elsewhere (a
+ * file, CI) a line at each tenth of a stage, or nothing.
  */
 export class Progress {
   #bar: SingleBar | null = null;
@@ -21,13 +21,13 @@ export class Progress {
   #total = 0;
   #tenths = 0;
 
-  /** @param line the text for a tenth where there is no terminal; default: none is written. */
+  /** @param line the text for a tenth when there is no terminal; default: none is written. */
   constructor(
     private readonly output: Output,
     private readonly line: ((done: Done) => string) | null = null,
   ) {}
 
-  /** Begins a stage; the one before is over. */
+  /** Starts a stage; the previous one is over. */
   begin(unit: string, total: number, { start = 0, note = '' }: { start?: number; note?: string } = {}): void {
     this.stop();
     [this.#unit, this.#total, this.#tenths] = [unit, total, 0];
@@ -54,13 +54,13 @@ export class Progress {
     this.output.err(`${this.line({ done, total: this.#total, unit: this.#unit, note })}\n`);
   }
 
-  /** {@link update}, beginning a stage where `unit` is another one than before. */
+  /** {@link update}, starting a new stage when `unit` changes. */
   stage(unit: string, done: number, total: number): void {
     if (unit !== this.#unit) this.begin(unit, total);
     this.update(done);
   }
 
-  /** A line above the bar. */
+  /** Prints a line above the bar. */
   print(line: string, stream: 'out' | 'err' = 'out'): void {
     if (this.#bar !== null) process.stderr.write('\r\x1b[2K');
     this.output[stream](`${line}\n`);
@@ -88,7 +88,7 @@ export function episodeProgress(output: Output, total: number): Progress {
   return progress;
 }
 
-/** Progress of work in several stages, each named by what it counts. */
+/** Progress of work in several stages, each named after what it counts. */
 export function stageProgress(output: Output): Progress {
   return new Progress(output, ({ done, total, unit }) => `${unit}: ${done} of ${total}`);
 }

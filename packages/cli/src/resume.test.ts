@@ -15,7 +15,7 @@ const folder = testFolder();
 const data = makeTask(join(folder, 'new'), { turn: 90 });
 const old = makeTask(join(folder, 'old'), { seed: 2 });
 
-/** Byte for byte, but for what names the run. */
+/** Byte for byte, except for what names the run. */
 function expectSameCheckpoint(found: string, expected: string): void {
   const [a, b] = [filesOf(found), filesOf(expected)];
   expect([...a.keys()]).toEqual([...b.keys()]);
@@ -48,7 +48,7 @@ describe.each([
 
   test.each([
     ['with a checkpoint that was due', '000010', 10],
-    // In the middle of a window of the log, and for CRaFT of a retention period.
+    // In the middle of a logging window and, for CRaFT, of a retention period.
     ['at any other step', 'step:6 ', 6],
   ])('stopped %s, and continued with --resume RUN', async (_, line, step) => {
     const run = join(folder, `${name}-stopped-${step}`);
@@ -110,7 +110,7 @@ test('the seed decides everything, and another one decides otherwise', async () 
   const [first, second] = [await model('seed-a', '--seed=5'), await model('seed-b', '--seed=5')];
   expect(first).toEqual(second);
   expect(await model('seed-c', '--seed=6')).not.toEqual(first);
-  // The order of the anchors has a seed of its own, and touches nothing else: the first batch is the same.
+  // The order of the anchors has its own seed, which affects nothing else: the first batch is the same.
   const [, metrics] = await model('seed-d', '--seed=5', '--craft.anchor_seed=9');
   expect(metrics).not.toEqual(first[1]);
 });
@@ -124,7 +124,7 @@ describe('what may change on resume', () => {
   };
 
   test('a run to continue', async () => {
-    // An ε that falls over the run makes its length matter.
+    // With an ε that decreases over the run, the run's length matters.
     const epsilon = ['--craft.epsilon_start=1', '--craft.epsilon_end=0.1'];
     const args = flags(data, run, '--steps=4', '--save_freq=2', ...craftFlags(old, ...epsilon));
     expect(await train(args)).toMatchObject({ code: 0 });

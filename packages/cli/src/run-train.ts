@@ -18,7 +18,7 @@ import {
 } from './train-config.js';
 
 /**
- * Runs a training and returns the exit code of the process: 0 when it is complete, 130 when it was interrupted and saved.
+ * Runs a training and returns the exit code of the process: 0 if it completed, 130 if it was interrupted and saved.
  */
 export async function runTrain(request: TrainRequest, output: Output): Promise<number> {
   const { config, resumeFrom, saved } = request;

@@ -21,7 +21,7 @@ import {
 } from './evaluation-config.js';
 import type { Flag, FlagTable } from './flags.js';
 
-/** Methods with fields of their own. */
+/** Methods that have fields of their own. */
 const CONFIGURED = METHODS.filter(({ schema }) => schema !== null);
 
 /** Configuration of `craft train`: LeRobot's training fields, those of evaluation, and a group for each method. */
@@ -62,7 +62,7 @@ export function methodOf(config: CraftTrainConfig): TrainingMethod {
   return METHODS.find(({ name }) => name === config.method)!;
 }
 
-/** A configuration's fields that mean something to the run's method: without the groups of the others. */
+/** The fields of a configuration that apply to the run's method: without the groups of other methods. */
 export function ownFields(config: CraftTrainConfig): PlainObject {
   const others = CONFIGURED.filter(({ name }) => name !== config.method).map(({ name }) => name);
   return Object.fromEntries(
@@ -94,7 +94,7 @@ export const craftTrainSpec: ConfigSpec<CraftTrainConfig> = {
   ],
 };
 
-/** File of a checkpoint that holds a method's configuration: LeRobot refuses fields that it does not know in its own. */
+/** File of a checkpoint that holds a method's configuration: LeRobot rejects unknown fields in its own. */
 export const methodFile = ({ name }: TrainingMethod): string => `${name}_config.json`;
 
 /** What may differ between a run (`saved`) and its continuation. */
@@ -102,7 +102,7 @@ export function resumeRules(config: CraftTrainConfig, saved: CraftTrainConfig): 
   const under = (list: 'free' | 'warned') =>
     CONFIGURED.flatMap(({ name, resume }) => (resume?.[list] ?? []).map((field) => `${name}.${field}`));
   const method = methodOf(config);
-  // The number of steps only matters to what is stretched over the run.
+  // The number of steps matters only to what is scheduled over the whole run.
   const stretched = config.scheduler !== null || method.followsSteps?.(configOf(config, method)) === true;
   // A switch of the method differs too, and is what the user knows.
   const told = [config, saved].some((each) => methodOf(each).switchedOnBy !== undefined);
@@ -123,8 +123,8 @@ export function resumeRules(config: CraftTrainConfig, saved: CraftTrainConfig): 
 /**
  * Fills in `method` and the older switch that means the same (`craft.enabled`), whichever is missing. Changes `tree`.
  *
- * @returns problems where they disagree, and where there are settings of a method that is not chosen, which would be dropped silently. (A
- * file that names its method may hold those of others.)
+ * @returns problems where they disagree, and for settings of a method that is not selected, which would be dropped silently. (A file that
+ * names its method may hold those of others.)
  */
 export function chooseMethod(tree: PlainObject, flags: readonly Flag[] = []): Problem[] {
   const given = tree.method;

@@ -27,7 +27,7 @@ test('ACT learns a task, with VAE and dropout: the loss falls to less than a ten
 
 describe('an old task and a new one', () => {
   const EPSILON = 0.15;
-  // One scale for all datasets: the mark tells tasks apart only if it is not normalised away.
+  // One scale for all datasets: the marker distinguishes tasks only if it is not normalised away.
   const identity =
     '--policy.normalization_mapping={"VISUAL":"IDENTITY","STATE":"IDENTITY","ACTION":"IDENTITY"}';
   const plain = ['--steps=200', '--log_freq=50', '--save_freq=0', '--batch_size=8'];
@@ -78,7 +78,7 @@ describe('an old task and a new one', () => {
 
   test('that exclude each other: CRaFT keeps the old one, and says so', async () => {
     const old = await learnOld('same', 0);
-    // The same states, the opposite actions.
+    // The same states with opposite actions.
     const next = makeTask(join(folder, 'opposite'), { turn: 180 });
     const baseline = await fineTune('opposite-baseline', old, next, false);
     expect(baseline.next).toBeLessThan(0.25);
@@ -90,7 +90,7 @@ describe('an old task and a new one', () => {
     expect(craft.out).toMatch(/retention loss on the anchors: 0\.\d+ before, 0\.\d+ now/);
     expect(craft.out).toMatch(/λ \d+\.\d+ to \d+\.\d+, now \d+\.\d+; ε 0\.1500 to 0\.1500/);
 
-    // More of the old task: gradients agree, nothing has to be held, λ goes to 0.
+    // More data of the old task: the gradients agree, the constraint has nothing to do, λ goes to 0.
     const more = makeTask(join(folder, 'more'), { seed: 5 });
     const agreeing = await fineTune('agreeing', old, more, true);
     expect(agreeing.next).toBeLessThan(0.25);
@@ -219,12 +219,12 @@ test('--rename_map from data to policy, inference and back again', async () => {
     input_features: { 'observation.state': { type: 'STATE', shape: [3] } },
     output_features: { action: { type: 'ACTION', shape: [2] } },
   });
-  // The statistics go under the policy's names.
+  // The statistics are stored under the policy's names.
   const stats = 'pretrained_model/policy_preprocessor_step_3_normalizer_processor.safetensors';
   const names = [...safetensors.loadFile(join(checkpoint(run, 20), stats)).keys()];
   expect(names).toEqual(expect.arrayContaining(['observation.state.mean', 'action.std']));
   expect(names.filter((name) => /^(state|actions)\./.test(name))).toEqual([]);
-  // Resume, and fine-tune on data that has the policy's names already.
+  // Resume, then fine-tune on data that already uses the policy's names.
   expect(await train(['--resume', run, '--steps=22'])).toMatchObject({ code: 0 });
   const plain = makeTask(join(folder, 'plain-names'));
   const next = ['--dataset.repo_id=test/plain', `--dataset.root=${plain}`, '--steps=2', '--batch_size=4'];
@@ -234,7 +234,7 @@ test('--rename_map from data to policy, inference and back again', async () => {
     `--output_dir=${join(folder, 'rename-tuned')}`,
   ]);
   expect(tuned.code).toBe(0);
-  // The anchors may have the policy's names already.
+  // The anchors may already use the policy's names.
   const mixed = await train(flags(data, join(folder, 'mixed'), map, '--steps=2', ...craftFlags(plain)));
   expect(mixed.code).toBe(0);
   expect(Object.keys((await LeRobotDataset.open({ root: data })).features)).toContain('actions');

@@ -1,5 +1,5 @@
 /**
  * @packageDocumentation
- * Names of repositories on the Hub and the folders they are kept in here, without the Hub's client.
+ * Names of Hub repositories and the local folders that hold them, without the Hub client.
  */
 export { looksLikeRepoId, policyCacheFolder, tokenizerCacheFolder } from './hub/environment.js';

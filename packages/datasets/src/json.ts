@@ -3,7 +3,7 @@ import { CraftError } from '@craft-ft/torch/errors';
 
 export * from './policy-folder.js';
 
-/** A parsed JSON or YAML object: what configuration files and command lines become before they are checked. */
+/** A parsed JSON or YAML object: a configuration file or command line before it is validated. */
 export type PlainObject = Record<string, unknown>;
 
 export function isPlainObject(value: unknown): value is PlainObject {
@@ -20,7 +20,7 @@ export function getPath(root: unknown, path: string): unknown {
   return value;
 }
 
-/** Sets the value at a dotted path, replacing whatever is in the way (also null) by objects. Changes `root`. */
+/** Sets the value at a dotted path; anything in the way that is not an object (including null) is replaced by one. Changes `root`. */
 export function setPath(root: PlainObject, path: string, value: unknown): void {
   const keys = path.split('.');
   const last = keys.pop()!;
@@ -40,7 +40,7 @@ export function deletePath(root: PlainObject, path: string): void {
   if (isPlainObject(parent)) delete parent[path.slice(cut + 1)];
 }
 
-/** Assignment that also works for a key named `__proto__`, which must be refused later, not obeyed here. */
+/** Assignment that also works for a key named `__proto__`, which must be rejected later, not take effect here. */
 function define(target: PlainObject, key: string, value: unknown): unknown {
   Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
   return value;

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** Where a policy may lie below the folder a user names: the folder itself, a checkpoint, a run. */
+/** Where a policy may be below the folder that the user names: the folder itself, a checkpoint, a run. */
 const PLACES = ['.', 'pretrained_model', join('checkpoints', 'last', 'pretrained_model')];
 
 /**
@@ -21,5 +21,5 @@ export function findPolicyDir(path: string): string {
   throw new CraftError('POLICY_NOT_FOUND', `${path}: ${remedy}`);
 }
 
-/** Folder inside a checkpoint for the FAST tokeniser it was trained with, where that is no repository of the Hub. */
+/** Folder inside a checkpoint for the FAST tokeniser it was trained with, unless that is a repository on the Hub. */
 export const FAST_TOKENIZER_FOLDER = 'fast_tokenizer';

@@ -22,7 +22,7 @@ it('leaves the gate when the work fails', async () => {
 it('stops a worker between two pieces of work', async () => {
   const gate = new StopGate();
   const pieces = new Int32Array(new SharedArrayBuffer(8));
-  // The worker's side of the gate, in plain JavaScript: it counts what it begins and what it ends.
+  // The worker's side of the gate, in plain JavaScript: it counts the calls it starts and finishes.
   const source = `
     const { workerData, parentPort } = require('node:worker_threads');
     const gate = new Int32Array(workerData.gate);

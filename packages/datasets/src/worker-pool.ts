@@ -1,9 +1,9 @@
 import { parentPort, Worker } from 'node:worker_threads';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** What a thread does for others: methods that take and return what can be sent between threads. */
+/** What a thread does for others: methods whose arguments and results can be sent between threads. */
 interface ThreadHost {
-  /** Called when the pool is closed, where the host lives in the calling thread. */
+  /** Called when the pool is closed, if the host lives in the calling thread. */
   close(): void;
 }
 
@@ -34,7 +34,7 @@ interface Waiting {
   reject(error: CraftError): void;
 }
 
-/** How a {@link WorkerPool} is made. */
+/** Options of a {@link WorkerPool}. */
 interface WorkerPoolOptions<H extends ThreadHost> {
   /** Worker threads; 0: everything is done in the calling thread. */
   count: number;
@@ -42,24 +42,24 @@ interface WorkerPoolOptions<H extends ThreadHost> {
   entry: URL;
   /** Given to every thread as its `workerData`. */
   workerData?: unknown;
-  /** Makes the host that is used where there are no threads. */
+  /** Creates the host that is used when there are no threads. */
   host: () => H;
   /** Closed before threads are ended. */
   gate?: StopGate;
   /** The error of calls to a thread that died, and of all calls after that. */
   died: (reason: string) => CraftError;
-  /** The error of calls that are not done when the pool is closed, and of all calls after that. */
+  /** The error of calls that are unfinished when the pool is closed, and of all calls after that. */
   closed: () => CraftError;
 }
 
 /**
- * Threads that answer calls, each with a host of its own. Which thread gets a call is the caller's choice, since hosts may have
- * state. A thread that dies fails the calls it had, never leaves them waiting. Idle threads do not keep the process alive.
+ * Threads that answer calls, each with its own host. The caller chooses the thread, because hosts may have state. If a thread dies, its
+ * calls fail rather than wait forever. Idle threads do not keep the process alive.
  */
 export class WorkerPool<H extends ThreadHost> {
   readonly #own: H | null;
   readonly #workers: Worker[] = [];
-  /** Calls under way, by thread. */
+  /** Calls in progress, by thread. */
   readonly #load: number[] = [];
   readonly #waiting = new Map<number, Waiting>();
   readonly #options: WorkerPoolOptions<H>;
@@ -78,23 +78,23 @@ export class WorkerPool<H extends ThreadHost> {
 
   #start(thread: number): void {
     const { entry, workerData } = this.#options;
-    // Without the flags of the process: some, as --input-type, are refused by a worker.
+    // Without the process's flags: workers reject some of them, such as --input-type.
     const worker = new Worker(entry, { workerData, execArgv: [] });
     worker.on('message', (reply: Reply) => this.#settle(reply));
     worker.on('error', (error) => this.#fail(thread, error instanceof Error ? error.message : String(error)));
-    // Workers never end of themselves, whatever the code.
+    // Workers never exit on their own, whatever the code.
     worker.on('exit', (code) => this.#fail(thread, `it ended with code ${code}`));
     worker.unref();
     this.#workers.push(worker);
     this.#load.push(0);
   }
 
-  /** Threads that calls can be sent to; 1 where all is done in the calling thread. */
+  /** Number of threads that calls can be sent to; 1 if everything is done in the calling thread. */
   get count(): number {
     return Math.max(1, this.#workers.length);
   }
 
-  /** The thread with the fewest calls under way. */
+  /** The thread with the fewest calls in progress. */
   get idlest(): number {
     return Math.max(0, this.#load.indexOf(Math.min(...this.#load)));
   }
@@ -139,7 +139,7 @@ export class WorkerPool<H extends ThreadHost> {
     }
   }
 
-  /** Ends the threads, after the work behind their gate; calls not done by then fail. Idempotent. */
+  /** Ends the threads after the work behind their gate; unfinished calls fail. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -147,7 +147,7 @@ export class WorkerPool<H extends ThreadHost> {
     this.#own?.close();
     process.off('exit', this.#onExit);
     this.#options.gate?.close();
-    // While a thread ends, Node does not always count it as a reason to wait, and the process would end here (code 13).
+    // While a thread is being terminated, Node does not always count it as a reason to wait, and the process would exit here (code 13).
     const alive = setInterval(() => {}, 1000);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
     clearInterval(alive);
@@ -156,9 +156,9 @@ export class WorkerPool<H extends ThreadHost> {
 }
 
 /**
- * Answers a pool's calls, in a worker thread.
+ * Answers a pool's calls in a worker thread.
  *
- * @param unexpected Code of the errors that are not CraftErrors.
+ * @param unexpected Code for errors that are not CraftErrors.
  */
 export function serveCalls(host: object, unexpected: string): void {
   parentPort?.on('message', async ({ id, method, args }: Request) => {
@@ -182,8 +182,8 @@ const CLOSED = 0;
 const BUSY = 1;
 
 /**
- * Lets a thread be ended while it works with FFmpeg. Ending a worker in the middle of a call into node-av (`terminate()`, or the end
- * of the process) aborts the whole process; so workers run such calls behind a gate, which is closed before they are ended.
+ * Lets a thread be terminated while it works with FFmpeg. Ending a worker in the middle of a call into node-av (`terminate()`, or the end
+ * of the process) aborts the whole process; so workers make such calls behind a gate, which is closed before they are terminated.
  *
  * @example
  * ```ts
@@ -193,7 +193,7 @@ const BUSY = 1;
  * ```
  */
 export class StopGate {
-  /** To be handed to workers; one gate serves any number of them. */
+  /** Passed to the workers; one gate serves any number of them. */
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;
 
@@ -202,7 +202,7 @@ export class StopGate {
     this.#cells = new Int32Array(memory);
   }
 
-  /** Runs `work`. Once the gate is closed nothing runs any more: the thread sleeps until it is ended. */
+  /** Runs `work`. Once the gate is closed nothing runs any more: the thread sleeps until it is terminated. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     Atomics.add(this.#cells, BUSY, 1);
     if (Atomics.load(this.#cells, CLOSED) === 1) {
@@ -222,7 +222,7 @@ export class StopGate {
   }
 
   /**
-   * Closes the gate for good and blocks until no work runs behind it. Not to be called by a thread that works there.
+   * Closes the gate for good and blocks until no work is running behind it. Must not be called by a thread that works there.
    *
    * @param timeoutMs Longest wait, milliseconds. Default 10,000.
    * @returns Whether all have stopped.

@@ -3,13 +3,13 @@ import { CraftError } from '@craft-ft/torch/errors';
 import type { Environment } from './environment.js';
 
 export interface DemonstrationOptions {
-  /** Of the first attempt. */
+  /** Seed of the first attempt. */
   seed: number;
   /** Attempts, each with another seed, until one succeeds. Default 10. */
   attempts?: number;
   /**
-   * How unsteady the arm is: standard deviation, in the units of the actions (degrees), of a slowly changing error of what is done
-   * against what is recorded. States off the expert's way are then in the data, with the way back. Default 0.
+   * Unsteadiness of the arm: standard deviation, in the units of the actions (degrees), of a slowly varying error between what is executed
+   * and what is recorded. The data then contains states off the expert's path, and the way back. Default 0.
    */
   noise?: number;
 }
@@ -18,7 +18,7 @@ export interface DemonstrationOptions {
 export interface Demonstration {
   /** Seed that succeeded. */
   seed: number;
-  /** Attempts that it took. */
+  /** Number of attempts it took. */
   attempts: number;
   length: number;
   instruction: string;
@@ -29,15 +29,15 @@ export interface Demonstration {
 }
 
 const NOISE_STREAM = 2;
-/** Distance of the seeds of an episode's attempts: far from other episodes' seeds. */
+/** Distance between the seeds of an episode's attempts: far from other episodes' seeds. */
 const NEXT_ATTEMPT = 1_000_003;
-/** Share of the error that stays from one step to the next. */
+/** Fraction of the error that carries over to the next step. */
 const PERSISTENCE = 0.9;
 
 /**
- * Lets the expert do the environment's task; what fails is thrown away and tried again from another start.
+ * Lets the expert do the environment's task; failed attempts are discarded and repeated from another start.
  *
- * @throws CraftError `EXPERT_MISSING` where the environment has no expert, `EXPERT_FAILED` when no attempt succeeds
+ * @throws CraftError `EXPERT_MISSING` if the environment has no expert, `EXPERT_FAILED` if no attempt succeeds
  */
 export function demonstrate(environment: Environment, options: DemonstrationOptions): Demonstration {
   const { attempts = 10, noise = 0 } = options;

@@ -1,4 +1,4 @@
-// What can be known of the worlds without loading a physics engine: for command lines.
+// What can be known about the worlds without loading a physics engine, for command lines.
 
 /** The tabletop's tasks. */
 export const TABLETOP_TASKS = [
@@ -12,7 +12,7 @@ export const TABLETOP_TASKS = [
 ] as const;
 export type TabletopTask = (typeof TABLETOP_TASKS)[number];
 
-/** What the robot is told; the `task` of recorded frames. */
+/** The instruction given to the robot; the `task` of recorded frames. */
 export const INSTRUCTIONS: Readonly<Record<TabletopTask, string>> = {
   'place-in-red-bin': 'Put the green cube into the red bin',
   'place-in-blue-bin': 'Put the green cube into the blue bin',

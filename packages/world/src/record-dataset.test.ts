@@ -44,7 +44,7 @@ describe('recordDataset', () => {
     await expect(recordDataset({ ...options, tasks: ['lift', 'juggle'], root })).rejects.toMatchObject({
       code: 'ENV_TASK',
     });
-    // No expert is that unsteady and succeeds.
+    // No expert succeeds with that much noise.
     await expect(
       recordDataset({ ...options, tasks: ['stack'], cameras: [], root, noise: 60, workers: 0 }),
     ).rejects.toMatchObject({ code: 'EXPERT_FAILED' });

@@ -9,15 +9,15 @@ import { type EnvironmentSpec, makeEnvironment } from './make-environment.js';
 import { describe } from './workers/host.js';
 import { EnvironmentThreads } from './workers/pool.js';
 
-/** What is recorded: {@link EnvironmentSpec} for several tasks. */
+/** What to record: {@link EnvironmentSpec} for several tasks. */
 export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {
-  /** Tasks; their episodes follow each other. */
+  /** Tasks, recorded one after the other. */
   tasks: readonly string[];
   /** Episodes of each task. */
   episodes: number;
   /** Folder to create. Default: below `$HF_LEROBOT_HOME`, by `repoId`. */
   root?: string | null;
-  /** Name of the dataset, `user/name`; checked where it names the folder. */
+  /** Name of the dataset, `user/name`; validated if it names the folder. */
   repoId: string;
   /** Seed of the first episode; the others follow. Default 0. */
   seed?: number;
@@ -31,7 +31,7 @@ export interface RecordOptions extends Omit<EnvironmentSpec, 'task'> {
   workers?: number;
   /** Called after each saved episode. */
   onProgress?: (progress: RecordProgress) => void;
-  /** Ends recording after the episode at hand; what is saved is a complete dataset. */
+  /** Stops recording after the current episode; what is saved is a complete dataset. */
   signal?: AbortSignal;
 }
 
@@ -40,7 +40,7 @@ export interface RecordProgress {
   episodes: number;
   total: number;
   frames: number;
-  /** Attempts that the expert failed; they are not recorded. */
+  /** Failed attempts of the expert; they are not recorded. */
   failures: number;
 }
 
@@ -48,9 +48,9 @@ export interface RecordResult extends RecordProgress {
   root: string;
 }
 
-/** Seeds of a task's episodes are this far from the next task's. */
+/** Distance between the seeds of one task's episodes and the next task's. */
 const NEXT_TASK = 100_000;
-/** Episodes ahead of the writer, per thread: enough to keep all busy, few enough for memory. */
+/** Episodes prepared ahead of the writer, per thread: enough to keep all busy, few enough for memory. */
 const AHEAD = 2;
 
 /**
@@ -84,7 +84,7 @@ export async function recordDataset(options: RecordOptions): Promise<RecordResul
       seed: start,
       noise,
     });
-    // Looked at when its turn comes.
+    // Handled when its turn comes.
     running.catch(() => {});
     return running;
   };
@@ -102,7 +102,7 @@ export async function recordDataset(options: RecordOptions): Promise<RecordResul
     }
     if (progress.episodes > 0) writer.finalize();
   } catch (error) {
-    // What is left of a first episode that failed would be in the way of the next try.
+    // What is left of a failed first episode would block the next attempt.
     if (progress.episodes === 0 && !existed) discard(root);
     throw error;
   } finally {
@@ -149,7 +149,7 @@ function specOf(options: RecordOptions, task: string): EnvironmentSpec {
   };
 }
 
-/** Opens every task's environment once: mistakes are found before anything runs or is written. */
+/** Opens every task's environment once, so that mistakes are found before anything runs or is written. */
 async function createWriter(
   options: RecordOptions,
   specs: readonly EnvironmentSpec[],

@@ -5,7 +5,7 @@ import { VectorEnvironment } from './vector-environment.js';
 
 const SPEC = { task: 'lift', cameras: ['top'], imageSize: [8, 8] as const };
 
-/** Four steps in five environments, the third of them left out in the second step, the last one without pictures. */
+/** Four steps in five environments: the third skips the second step, and the last step renders no images. */
 async function play(workers: number) {
   const environments = await VectorEnvironment.create(SPEC, 5, { workers });
   try {

@@ -8,13 +8,13 @@ import { EnvironmentThreads } from './workers/pool.js';
 export interface VectorEnvironmentOptions {
   /** Worker threads; 0: all in the calling thread. Default: one per core, at most one per environment. */
   workers?: number;
-  /** Threads to use instead of new ones; they are then not closed. */
+  /** Existing threads to use instead of new ones; they are then not closed. */
   threads?: EnvironmentThreads;
 }
 
 /**
- * Several environments of one kind, run side by side in worker threads. What an environment does depends on its seed and its
- * actions only, not on its neighbours or the number of threads.
+ * Several environments of one kind, run in parallel in worker threads. What an environment does depends only on its seed and actions, not
+ * on its neighbours or the number of threads.
  *
  * @example
  * ```ts
@@ -84,9 +84,9 @@ export class VectorEnvironment {
   }
 
   /**
-   * One step in every environment that has an action; null for those that have none (whose episode is over).
+   * One step in every environment that has an action; null for the others (whose episode is over).
    *
-   * @param options for all of them: `{ cameras: false }` saves drawing pictures that nobody looks at
+   * @param options for all of them: `{ cameras: false }` saves rendering images that nobody looks at
    * @throws CraftError `ENV_ACTION` for more actions than environments, and as `Environment.step`
    */
   async step(
@@ -107,7 +107,7 @@ export class VectorEnvironment {
     return actions.map((action, slot) => (action === null ? null : queues[slot % queues.length]!.shift()!));
   }
 
-  /** Pictures for people of some environments, by their numbers. */
+  /** Images for human viewers of some environments, by their numbers. */
   async render(slots: readonly number[], width: number, height: number): Promise<Uint8Array[]> {
     const shares = Array.from({ length: this.#threads.count }, (_, thread) =>
       slots.filter((slot) => slot % this.#threads.count === thread),
@@ -145,7 +145,7 @@ export class VectorEnvironment {
     return shares;
   }
 
-  /** All calls at once; none is still running when one's error is thrown. */
+  /** Makes all calls at once; an error is thrown only after all of them have finished. */
   async #all<T>(calls: readonly (() => T | Promise<T>)[]): Promise<T[]> {
     const settled = await Promise.allSettled(calls.map(async (call) => call()));
     return settled.map((result) => {

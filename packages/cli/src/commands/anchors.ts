@@ -210,7 +210,7 @@ const anchorsInfo = subcommandOf({
   },
 });
 
-/** Tasks shown at most. */
+/** Maximum number of tasks shown. */
 const TASKS = 12;
 
 /** What `craft anchors info` prints. */

@@ -5,10 +5,10 @@ import type { Problem } from '@craft-ft/policies/config';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
 
-/** The word before the flags. */
+/** The word before the flags: a dataset's folder. */
 export const leadingRoot = { field: 'root', usage: 'FOLDER' };
 
-/** Which dataset: a folder, or a name that is looked up. */
+/** Selects a dataset: by its folder, or by a name that is looked up. */
 export const sourceFields = {
   root: z
     .string()
@@ -44,7 +44,7 @@ export function validateSource({ root, repo_id }: Source): Problem[] {
   return [{ field: 'root', found: undefined, message: 'expected the folder of a dataset, or repo_id' }];
 }
 
-/** The folder of the chosen dataset. @throws CraftError `DATASET_FILE_MISSING` where a name has none */
+/** The folder of the selected dataset. @throws CraftError `DATASET_FILE_MISSING` if there is none for the name */
 export async function sourceFolder({ root, repo_id }: Source): Promise<string> {
   if (root !== null) return root;
   const { datasetFolder } = await import('@craft-ft/training');
@@ -57,7 +57,7 @@ export async function sourceFolder({ root, repo_id }: Source): Promise<string> {
   );
 }
 
-/** Aligned columns. */
+/** Formats rows as aligned columns. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
@@ -68,12 +68,12 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** Six significant digits. */
+/** Rounds to six significant digits. */
 export function round(value: number): number {
   return Number(value.toPrecision(6));
 }
 
-/** One line per episode: frames, seconds, where its rows are, its tasks. */
+/** One line per episode: frames, seconds, location of its rows, tasks. */
 export function episodeTable(metadata: LeRobotDatasetMetadata): string[] {
   const rows = metadata.episodes.map((episode) => [
     String(episode.episodeIndex),

@@ -16,7 +16,7 @@ import {
   validateSource,
 } from './dataset-fields.js';
 
-/** Findings of one kind that are listed; a dataset downloaded in part has hundreds. */
+/** Maximum number of findings listed per kind; a partially downloaded dataset has hundreds. */
 const LISTED = 5;
 
 const doctor = subcommandOf({
@@ -326,7 +326,7 @@ const show = subcommandOf({
   },
 });
 
-/** `craft dataset`: checks, shows, converts and edits LeRobot datasets. Nothing changes a source but `doctor --fix` and `stats --recompute`. */
+/** `craft dataset`: checks, shows, converts and edits LeRobot datasets. Only `doctor --fix` and `stats --recompute` change the source. */
 export const datasetCommand = subcommands(
   'dataset',
   { doctor, info, stats, show, convert, merge, split, 'delete-episodes': deleteEpisodes },

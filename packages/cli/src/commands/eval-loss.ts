@@ -24,7 +24,7 @@ const evalLossSchema = z.strictObject({
 
 /**
  * `craft eval-loss`: a policy's loss on every frame of a dataset, in evaluation mode. Run on the old task's data before and after
- * fine-tuning it tells how much was forgotten, without a robot.
+ * fine-tuning, it shows how much was forgotten, without a robot.
  */
 export const evalLossCommand = commandOf({
   name: 'eval-loss',

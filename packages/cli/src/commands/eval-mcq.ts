@@ -44,8 +44,8 @@ interface Judged extends McqSummary {
 }
 
 /**
- * `craft eval-mcq`: asks the language model inside a policy multiple-choice questions, by the likelihood of each choice. Before and
- * after fine-tuning it tells what the backbone forgot.
+ * `craft eval-mcq`: asks the language model inside a policy multiple-choice questions and compares the likelihoods of the choices. Run
+ * before and after fine-tuning, it shows what the backbone forgot.
  */
 export const evalMcqCommand = commandOf({
   name: 'eval-mcq',

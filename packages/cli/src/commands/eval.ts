@@ -67,7 +67,7 @@ function validate({ env, eval: evaluation, output_dir: folder }: EvalConfig) {
   return problems;
 }
 
-/** `craft eval`: how often a policy succeeds at tasks, as `lerobot-eval`. */
+/** `craft eval`: success rates of a policy, like `lerobot-eval`. */
 export const evalCommand = commandOf({
   name: 'eval',
   about: "A policy's success rate at tasks.",
@@ -75,7 +75,7 @@ export const evalCommand = commandOf({
   validate,
   run: async (config, output) => {
     const { atomicWriteFile, makeFolder } = await import('@craft-ft/torch');
-    // Hours of rollouts are not to end at a folder that cannot be made.
+    // Fail now, rather than after hours of rollouts, if the folder cannot be created.
     if (config.output_dir !== null) makeFolder(config.output_dir);
     const result = await evaluate(config, output);
     if (config.output_dir !== null && !result.interrupted) {

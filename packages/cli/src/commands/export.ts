@@ -15,8 +15,8 @@ const exportSchema = z.strictObject({
 });
 
 /**
- * `craft export`: writes a policy as one folder that LeRobot loads, with `model.safetensors` in one file. LoRA adapters are merged into
- * the weights of the policy they belong to.
+ * `craft export`: writes a policy as one folder that LeRobot loads, with all weights in one `model.safetensors`. LoRA adapters are merged
+ * into the weights of their base policy.
  */
 export const exportCommand = commandOf({
   name: 'export',
@@ -29,7 +29,7 @@ export const exportCommand = commandOf({
       '@craft-ft/policies'
     );
     const { dir, config } = readPolicyConfig(given.path);
-    // Where the weights came from says nothing about what is written here.
+    // The origin of the weights is irrelevant to what is written.
     const policy = loadPolicy(dir, { ...config, use_peft: false, pretrained_path: null });
     const layers = attachedLora(policy)?.layers.length ?? 0;
     if (layers > 0) mergeLora(policy);

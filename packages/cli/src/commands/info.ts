@@ -6,13 +6,13 @@ import { CraftError } from '@craft-ft/torch/errors';
 import type { Output } from '../command.js';
 import { packageVersion, UsageError } from '../command.js';
 
-/** A line of `craft info`: what and its value. */
+/** A line of `craft info`: name and value. */
 type Fact = readonly [name: string, value: string];
 
-/** Below this a matrix product does not run on a tuned BLAS, and training is many times slower than it could be. */
+/** Below this, matrix products do not run on an optimised BLAS, and training is many times slower than it could be. */
 const SLOW_GFLOPS_PER_THREAD = 5;
 
-/** `craft info`: what to put into a bug report. Fails, after printing the rest, where libtorch cannot be loaded. */
+/** `craft info`: the facts for a bug report. Fails, after printing the rest, if libtorch cannot be loaded. */
 export async function infoCommand(argv: readonly string[], output: Output): Promise<number> {
   if (argv.length > 0) throw new UsageError(`craft info takes no arguments, found ${argv[0]}`);
   output.out(formatFacts(hostFacts()));
@@ -63,7 +63,7 @@ function describeKernels({ path, level, library, reason }: optim.Kernels): strin
   return path === 'fused' ? `${level}, ${library}` : `composed of libtorch's operators (${reason})`;
 }
 
-// Set-up writes where libtorch came from beside the addon.
+// Set-up records next to the addon where libtorch came from.
 function libtorchSource(addon: string): string {
   const file = join(dirname(addon), 'libtorch.json');
   if (!existsSync(file)) return 'of unknown origin (no libtorch.json beside the addon)';
@@ -81,7 +81,7 @@ function libtorchSource(addon: string): string {
   }
 }
 
-/** GFLOP/s of a 1024×1024 float32 matrix product: the best of several, since other programs take time too. */
+/** GFLOP/s of a 1024×1024 float32 matrix product: the best of several runs, because other programs take time too. */
 function matrixProductSpeed(torch: typeof import('@craft-ft/torch')): number {
   const n = 1024;
   return torch.scope(() => {
@@ -96,7 +96,7 @@ function matrixProductSpeed(torch: typeof import('@craft-ft/torch')): number {
   });
 }
 
-/** Names padded to one column. */
+/** Pads the names to one width, so that the values align. */
 function formatFacts(facts: readonly Fact[]): string {
   return facts.map(([name, value]) => `${name.padEnd(NAME_WIDTH)}  ${value}\n`).join('');
 }

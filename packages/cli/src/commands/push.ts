@@ -46,7 +46,7 @@ export const pushCommand = commandOf({
   },
 });
 
-/** Uploads a folder, showing how far it is on standard error. Resolves to a line that says what is where. */
+/** Uploads a folder, showing progress on standard error. Resolves to a line that says what was uploaded where. */
 export async function upload(options: PushOptions, output: Output): Promise<string> {
   const { pushFolder } = await import('@craft-ft/datasets');
   let shown = '';

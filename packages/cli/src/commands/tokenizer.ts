@@ -191,7 +191,7 @@ function ranges(text: string | null): [number, number][] | null {
   return text.split(',').map((range) => range.split(':').map(Number) as [number, number]);
 }
 
-/** What LeRobot's script notes beside the tokeniser. */
+/** The metadata that LeRobot's script writes next to the tokeniser. */
 function metadata(config: Config, chunks: number, width: number, compression: CompressionStats) {
   return {
     repo_id: config.repo_id,
@@ -229,7 +229,7 @@ const infoSchema = z.strictObject({
   json: z.boolean().default(false).describe('JSON on standard output instead of text.'),
 });
 
-/** `craft tokenizer info`: what a FAST or text tokeniser is. */
+/** `craft tokenizer info`: describes a FAST or text tokeniser. */
 const tokenizerInfo = {
   about: 'what a tokenizer is: its size, range and special tokens, and how it was trained',
   run: commandOf({
@@ -303,5 +303,5 @@ function text(value: unknown): string {
   return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value ?? '-');
 }
 
-/** `craft tokenizer`: trains FAST action tokenisers on datasets, and shows what is in one. */
+/** `craft tokenizer`: trains FAST action tokenisers on datasets, and describes existing ones. */
 export const tokenizerCommand = subcommands('tokenizer', { train: tokenizerTrain, info: tokenizerInfo });

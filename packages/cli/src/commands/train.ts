@@ -4,7 +4,7 @@ import { loadTrainConfig } from '../load-config.js';
 import { withLocalPolicy } from '../policy-path.js';
 import { trainFlags } from '../train-config.js';
 
-/** `craft train`: brings a policy of the Hub, checks the whole command line, then loads what training needs. */
+/** `craft train`: downloads the policy if it is on the Hub, validates the whole command line, then loads the modules for training. */
 export async function trainCommand(argv: readonly string[], output: Output): Promise<number> {
   if (argv.includes('--help') || argv.includes('-h')) {
     output.out(trainHelp(trainFlags(), output.columns));

@@ -12,7 +12,7 @@ const context = withFakeHub();
 const data = join(testFolder(), 'data');
 const CAMERA = 'observation.images.top';
 
-/** Three episodes of six joints and a video, each in files of its own. */
+/** Three episodes of six joints and a video, each in its own files. */
 beforeAll(async () => {
   const writer = LeRobotDatasetWriter.create({
     root: data,
@@ -42,14 +42,14 @@ const publish = (): void => {
   context.hub.commitFolder('datasets/me/arm', data, { tag: 'v3.0' });
 };
 
-/** Files of episodes that the Hub was asked for, in order. */
+/** Episode files requested from the Hub, in order. */
 const fetched = () =>
   context.hub
     .contentRequests()
     .filter((path) => !path.startsWith('meta/'))
     .map((path) => `${path.split('/')[0]} ${Number(/file-(\d+)/.exec(path)![1])}`);
 
-/** Runs the command on the dataset's name; `look` is called with the page's address, then the command is interrupted. */
+/** Runs the command on the dataset's name, calls `look` with the page's address, then interrupts the command. */
 async function view(flags: string[], look: (url: string) => Promise<void>): Promise<Ran> {
   let looked: Promise<void> | undefined;
   const command = ['world', 'view', '--no-open', '--dataset.repo_id=me/arm', ...flags];
@@ -112,7 +112,7 @@ it('pictures that the network kept away come at a later look', async () => {
     expect(await episode(url, 2)).toMatchObject({ status: 200, recorded: [CAMERA] });
     expect(await episode(url, 1)).toMatchObject(blind);
     context.hub.faults.clear();
-    // The episode that is shown finds what has come meanwhile, too.
+    // The episode on display also finds files that have arrived meanwhile.
     for (const index of [1, 0]) expect(await episode(url, index)).toMatchObject({ recorded: [CAMERA] });
   });
   expect(code).toBe(0);

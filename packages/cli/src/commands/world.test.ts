@@ -70,7 +70,7 @@ it('records, trains on it, and evaluates', async () => {
   });
 });
 
-/** Runs a command that gets a Ctrl-C as soon as it listens for one. */
+/** Runs a command that receives Ctrl-C as soon as it listens for it. */
 async function interruptedAtOnce(words: string[]) {
   const deaf = process.listenerCount('SIGINT');
   const waiting = setInterval(() => {

@@ -44,7 +44,7 @@ const recordSchema = z.strictObject({
 });
 type RecordConfig = z.infer<typeof recordSchema>;
 
-/** The AV1 encoder takes no less. */
+/** The smallest size that the AV1 encoder accepts. */
 const SMALLEST_VIDEO = 30;
 
 function validateRecording({
@@ -66,7 +66,7 @@ function validateRecording({
   return problems;
 }
 
-/** `craft world record`: scripted experts as a LeRobot v3.0 dataset, on all cores. */
+/** `craft world record`: records scripted experts as a LeRobot v3.0 dataset, on all cores. */
 export const recordCommand = commandOf({
   name: 'world record',
   about: 'Records scripted experts on the tabletop as a LeRobot v3.0 dataset.',
@@ -198,7 +198,7 @@ const viewCommand: Command = (argv, output) =>
     output,
   );
 
-/** What was asked for comes first; the expert is always there. */
+/** The requested source comes first; the expert is always available. */
 async function openSources(
   { policy, dataset, ...config }: ViewConfig,
   output: Output,
@@ -215,18 +215,18 @@ async function openSources(
   return [...sources, expertSource()];
 }
 
-/** A dataset by its folder or, where that is null, by its name. */
+/** A dataset given by its folder or, if that is null, by its name. */
 interface Recording {
   root: string | null;
   repo_id: string | null;
 }
 
 /**
- * The episodes of a dataset for the view. Without a folder of its own it is brought from the Hub, as far as it is not here: first only
- * `meta/`, then what holds the episode that is looked at.
+ * The episodes of a dataset for the view. Without a folder, missing files are downloaded from the Hub: first only `meta/`, then the files
+ * of the episode being viewed.
  *
- * @param first the episode shown first
- * @throws ConfigError where there is no such episode; CraftError as `fetchDataset`, `datasetSource`
+ * @param first the episode to show first
+ * @throws ConfigError if there is no such episode; CraftError as `fetchDataset`, `datasetSource`
  */
 async function openRecording(
   { root, repo_id }: Recording,
@@ -257,15 +257,15 @@ async function openRecording(
       if (!(error instanceof CraftError)) throw error;
       if (!warned) warn(`shown without pictures that are not here: ${error.message}`);
       warned = true;
-      // The network may be back at the next look.
+      // The network may be back on the next request.
       if (error.code === 'HUB_UNREACHABLE') return;
-      // A dataset is often copied without its videos, and need not be on the Hub.
+      // A dataset is often copied without its videos, and may not be on the Hub.
       pictures = false;
     }
     here.add(episode);
   };
 
-  // One episode less that one: its metadata only.
+  // Episode 0 with episode 0 excluded: downloads only the metadata.
   await fetch(0, [0]);
   const source = await datasetSource(datasetFolder({ ...dataset, episodes: null, exclude_episodes: null }));
   const count = source.episodes!;
@@ -286,14 +286,14 @@ async function openRecording(
   };
 }
 
-/** Opens an address in the browser where there is a desktop to do it on; elsewhere nothing happens. */
+/** Opens an address in the browser if there is a desktop; otherwise does nothing. */
 function openBrowser(url: string): void {
   const { platform, env } = process;
   if (platform === 'linux' && env.DISPLAY === undefined && env.WAYLAND_DISPLAY === undefined) return;
   const [program, ...words] =
     platform === 'darwin' ? ['open'] : platform === 'win32' ? ['explorer'] : ['xdg-open'];
   const child = spawn(program!, [...words, url], { stdio: 'ignore', detached: true });
-  // The program may not be there; the address is printed in any case.
+  // The program may be missing; the address is printed anyway.
   child.on('error', () => {});
   child.unref();
 }

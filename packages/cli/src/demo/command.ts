@@ -46,7 +46,7 @@ function validateRun({ output_dir: folder, resume }: RunConfig): Problem[] {
   return [{ field: 'output_dir', found: null, message: 'expected the folder of the demo to go on with' }];
 }
 
-/** `craft quickstart`: the story with a policy that sees numbers. */
+/** `craft quickstart`: the demo with a policy that sees numbers. */
 export const quickstartCommand = commandOf({
   name: 'quickstart',
   about: `${STORY} Takes some minutes and needs nothing but this.`,
@@ -55,7 +55,7 @@ export const quickstartCommand = commandOf({
   run: (config, output) => tell('act-state', 'quickstart', config, output),
 });
 
-/** `craft demo`: the same story with a policy that sees pictures. */
+/** `craft demo`: the same demo with a policy that sees images. */
 export const demoCommand = commandOf({
   name: 'demo',
   about: `${STORY} With cameras it takes up to an hour on two cores.`,

@@ -11,7 +11,7 @@ import { DEMO_POLICIES, DEMOS, type DemoSettings } from './settings.js';
 const folder = mkdtempSync(join(tmpdir(), 'demo-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Every part of it, and nothing learned. */
+/** Every part in miniature; nothing is learned. */
 const MINIATURE: DemoSettings = {
   ...DEMOS['act-state'],
   episodes: { red: 1, blue: 1 },
@@ -69,7 +69,7 @@ test('the whole quickstart in miniature', async () => {
     for (const rate of [red, blue]) expect(rate).toEqual({ successes: expect.any(Number), episodes: 1 });
     expect([existsSync(videos.red), existsSync(videos.blue)]).toEqual([true, true]);
   }
-  // Every way is tried at both tasks while it learns, and takes the same data.
+  // Every method is evaluated on both tasks during training, and uses the same data.
   const logs = ['red', 'blue-plain', 'blue-replay', 'blue-craft'].map((run) => log(join(folder, run)));
   expect(logs.map((lines) => lines.length)).toEqual([1, 2, 2, 2]);
   for (const line of logs.flat()) {
@@ -88,7 +88,7 @@ test('the whole quickstart in miniature', async () => {
   for (const part of ['asked for red', 'Success at place-in-red-bin', 'data:video/mp4', 'λ'])
     expect(page).toContain(part);
 
-  // What is there is passed over; what is missing is done again, and comes out the same.
+  // Finished parts are skipped; missing ones are redone with the same result.
   const results = readFileSync(join(folder, 'results.json'), 'utf8');
   rmSync(join(folder, 'blue-craft'), { recursive: true });
   printed = '';

@@ -9,7 +9,7 @@ import { beginStory } from './progress.js';
 import { Interrupted, runSeed } from './run-seed.js';
 import type { DemoPolicy, DemoSettings } from './settings.js';
 
-/** What a demo is asked for. */
+/** Options of a demo. */
 export interface DemoRequest {
   policy: DemoPolicy;
   settings: DemoSettings;
@@ -17,7 +17,7 @@ export interface DemoRequest {
   seed: number;
   seeds: number;
   folder: string;
-  /** Go on with what is in the folder. */
+  /** Continue from what is in the folder. */
   resume: boolean;
 }
 

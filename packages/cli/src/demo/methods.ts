@@ -1,6 +1,6 @@
 import { colorOf, type DemoSettings, type DemoTask, NEW_TASK, OLD_TASK, TASKS } from './settings.js';
 
-/** A policy of the demo: how it is called, where its run lies, and what `craft train` is told. */
+/** A policy of the demo: its name, the folder of its run, and the flags for `craft train`. */
 export interface Method {
   name: string;
   /** Name of its folder. */
@@ -10,18 +10,18 @@ export interface Method {
   flags: readonly string[];
 }
 
-/** Where a demo keeps what it makes. */
+/** Folders of a demo. */
 export interface Places {
   /** Folder of the datasets. */
   data: string;
   /** Folder of the run on the old task. */
   base: string;
-  /** Folder of the tokeniser of actions, where the policy has one. */
+  /** Folder of the action tokeniser, if the policy has one. */
   tokenizer: string;
   seed: number;
 }
 
-/** What every training has in common. */
+/** Flags common to all training runs. */
 function common(settings: DemoSettings, task: DemoTask, { data, seed }: Places): string[] {
   return [
     `--dataset.repo_id=${settings.name}/${colorOf(task)}`,
@@ -55,7 +55,7 @@ export function baseMethod(settings: DemoSettings, places: Places): Method {
   };
 }
 
-/** The three ways to the new task: from the same checkpoint, with the same data in the same order and the same number of steps. */
+/** The three fine-tuning methods: from the same checkpoint, with the same data in the same order and the same number of steps. */
 export function fineTuning(settings: DemoSettings, places: Places): Method[] {
   const steps = settings.fineTuneSteps;
   const same = [
@@ -88,8 +88,8 @@ export function fineTuning(settings: DemoSettings, places: Places): Method[] {
       title:
         'Fine-tuning on blue with replay: the loss on a few frames of red, the anchors, is added with weight 1.',
       steps,
-      // CRaFT without its constraint: a multiplier that stays at 1, and no surgery. --method=replay takes the same steps, but rounds
-      // differently, and would not give the documented numbers.
+      // CRaFT without its constraint: a multiplier fixed at 1 and no gradient surgery. --method=replay takes the same steps but rounds
+      // differently, and would not reproduce the documented numbers.
       flags: [...same, ...anchors, '--craft.surgery=none', '--craft.initial_lambda=1', '--craft.lambda_lr=0'],
     },
     {

@@ -2,18 +2,18 @@ import { wilsonInterval } from '@craft-ft/policies';
 import type { Evaluation } from '@craft-ft/world';
 import { NEW_TASK, OLD_TASK } from './settings.js';
 
-/** Successes of some episodes. */
+/** Successes out of a number of episodes. */
 export interface Rate {
   successes: number;
   episodes: number;
 }
 
-/** What a policy does when it is asked for the old and for the new task. */
+/** A policy's results when asked to do the old task and the new task. */
 export interface PolicyResult {
   policy: string;
   red: Rate;
   blue: Rate;
-  /** Videos of the first episode of each; null where there is none. */
+  /** Videos of the first episode of each task; null if there is none. */
   videos: { red: string | null; blue: string | null };
 }
 
@@ -23,7 +23,7 @@ export interface SeedResult {
   policies: PolicyResult[];
 }
 
-/** @throws where the evaluation lacks a task; a demo asks for both */
+/** @throws if the evaluation lacks a task; a demo needs both */
 export function policyResult(policy: string, { per_task }: Evaluation): PolicyResult {
   const find = (name: string) => per_task.find(({ task }) => task === name)!;
   const rate = (name: string): Rate => {
@@ -39,7 +39,7 @@ export function policyResult(policy: string, { per_task }: Evaluation): PolicyRe
   };
 }
 
-/** The results of several seeds added up, policy by policy. */
+/** Sums the results of several seeds, policy by policy. */
 export function pooled(seeds: readonly SeedResult[]): Pick<PolicyResult, 'policy' | 'red' | 'blue'>[] {
   const sum = (rates: readonly Rate[]): Rate => ({
     successes: rates.reduce((total, { successes }) => total + successes, 0),
@@ -54,7 +54,7 @@ export function pooled(seeds: readonly SeedResult[]): Pick<PolicyResult, 'policy
 
 const COLUMN = 26;
 
-/** The table in words: a line per policy, with 95 % intervals. */
+/** The table as text: a line per policy, with 95 % intervals. */
 export function tableLines(policies: readonly Pick<PolicyResult, 'policy' | 'red' | 'blue'>[]): string[] {
   const width = Math.max(...policies.map(({ policy }) => policy.length)) + 3;
   const head = `${''.padEnd(width)}${'asked for red'.padEnd(COLUMN)}asked for blue`;
@@ -72,7 +72,7 @@ function cell({ successes, episodes }: Rate): string {
 
 const share = ({ successes, episodes }: Rate) => successes / episodes;
 
-/** What the table comes down to: how much of the old skill each way keeps, and how much of plain fine-tuning's new skill it reaches. */
+/** What the table shows: how much of the old skill each method keeps, and how much of plain fine-tuning's new skill it reaches. */
 export function verdictLines(policies: readonly Pick<PolicyResult, 'policy' | 'red' | 'blue'>[]): string[] {
   const [base, plain, ...others] = policies;
   const part = (of: Rate, whole: Rate) =>

@@ -40,7 +40,7 @@ function outcomes(rows: readonly Row[]): Html {
 /**
  * The page of one seed: table, videos, curves.
  *
- * @param base run on the old task; its last evaluation is where the others start
+ * @param base run on the old task; its last evaluation is the starting point of the others
  * @param runs folders of the fine-tunings
  */
 export function writeSeedPage(result: SeedResult, base: string, runs: readonly string[], file: string): void {
@@ -59,7 +59,7 @@ export function writeSeedPage(result: SeedResult, base: string, runs: readonly s
   atomicWriteFile(file, renderPage({ title, subtitle: `${ABOUT} Seed ${result.seed}.`, sections }));
 }
 
-/** The page of several seeds: all of them together, and each, with a link to its own page below it. */
+/** The page of several seeds: the pooled results, then each seed with a link to its own page. */
 export function writeSeedsPage(results: readonly SeedResult[], file: string): void {
   const all: Section = {
     title: `All ${results.length} seeds`,
@@ -95,8 +95,8 @@ function withoutSuccess(row: Numbers): Numbers {
   return Object.fromEntries(Object.entries(row).filter((entry) => !isSuccess(entry)));
 }
 
-/** Name of the folder of one seed of several. */
+/** Folder of one of several seeds. */
 export const seedFolder = (seed: number): string => `seed-${seed}`;
 
-/** Where the page of a folder is. */
+/** Path of the page in a folder. */
 export const pageIn = (folder: string): string => join(folder, PAGE);

@@ -6,7 +6,7 @@ import { CraftError } from '@craft-ft/torch/errors';
 import { checkpointStep } from '@craft-ft/training';
 import { refuseUsedFolder } from '@craft-ft/training/config';
 
-/** What a demo's folder holds the parts of. */
+/** Identifies the demo that a folder belongs to. */
 export interface Story {
   policy: string;
   seed: number;
@@ -18,11 +18,11 @@ export interface Story {
 const FILE = 'demo.json';
 
 /**
- * Marks a folder as a demo's; it is made where there is none.
+ * Marks a folder as belonging to a demo; creates it if necessary.
  *
- * @param resume go on with the demo that is there
- * @throws CraftError `OUTPUT_EXISTS` where there is something and `resume` is false, `DEMO_RESUME` where there is no demo to go on with, or
- * another one, `CONFIG_UNREADABLE` where its file is damaged, `WRITE_FAILED` where the folder cannot be made
+ * @param resume continue the demo that is there
+ * @throws CraftError `OUTPUT_EXISTS` if the folder is not empty and `resume` is false, `DEMO_RESUME` if there is no demo to resume or it is
+ * a different one, `CONFIG_UNREADABLE` if its file is damaged, `WRITE_FAILED` if the folder cannot be created
  */
 export function beginStory(folder: string, story: Story, resume: boolean): void {
   const file = join(folder, FILE);
@@ -52,7 +52,7 @@ export function beginStory(folder: string, story: Story, resume: boolean): void 
   }
 }
 
-/** Removes what an interrupted recording left. @returns whether the dataset is complete, and was kept */
+/** Removes what is left of an interrupted recording. @returns whether the dataset is complete and was kept */
 export function removeUnlessRecorded(root: string, episodes: number): boolean {
   const file = join(root, 'meta', 'info.json');
   if (existsSync(file) && readJsonObject(file).total_episodes === episodes) return true;
@@ -60,7 +60,7 @@ export function removeUnlessRecorded(root: string, episodes: number): boolean {
   return false;
 }
 
-/** Removes what an interrupted training of a FAST tokeniser left. @returns whether the tokeniser is complete, and was kept */
+/** Removes what is left of an interrupted FAST tokeniser training. @returns whether the tokeniser is complete and was kept */
 export function removeUnlessFitted(folder: string): boolean {
   // This file is written last.
   if (existsSync(join(folder, 'tokenizer.json'))) return true;
@@ -68,7 +68,7 @@ export function removeUnlessFitted(folder: string): boolean {
   return false;
 }
 
-/** Removes a run that saved no checkpoint yet. @returns the steps of its last checkpoint; null where the run has to begin anew */
+/** Removes a run that has no checkpoint yet. @returns the step of its last checkpoint; null if the run has to start over */
 export function removeUnlessSaved(run: string): number | null {
   const checkpoint = join(run, 'checkpoints', 'last');
   if (existsSync(checkpoint)) return checkpointStep(checkpoint);

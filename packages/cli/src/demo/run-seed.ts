@@ -16,7 +16,7 @@ import { pageIn, writeSeedPage } from './page.js';
 import { removeUnlessFitted, removeUnlessRecorded, removeUnlessSaved } from './progress.js';
 import { colorOf, type DemoSettings, recordedSeed, TASKS, testedSeed } from './settings.js';
 
-/** A command that did not finish; its exit code is the demo's. */
+/** A command that did not finish; its exit code becomes the demo's. */
 export class Interrupted extends CraftError {
   constructor(readonly exitCode: number) {
     super('INTERRUPTED', 'the demo was interrupted');
@@ -24,10 +24,10 @@ export class Interrupted extends CraftError {
 }
 
 /**
- * The whole story once: records, trains, fine-tunes in three ways, tests. Each part is a `craft` command that is printed before it runs;
- * those that an earlier run finished in the same folder are passed over, and a training goes on where it was interrupted.
+ * Runs the whole demo once: records, trains, fine-tunes with three methods, evaluates. Each part is a `craft` command, printed before it
+ * runs. Commands that an earlier run in the same folder finished are skipped, and interrupted training is resumed.
  *
- * @param folder everything goes into it
+ * @param folder receives everything
  */
 export async function runSeed(
   settings: DemoSettings,
@@ -56,7 +56,7 @@ export async function runSeed(
         `--repo_id=${settings.name}/${color}`,
         `--root=${root}`,
         `--seed=${recordedSeed(seed, task)}`,
-        // So unsteady that it misses the cube now and then: a policy has to see what to do about that.
+        // So noisy that the arm misses the cube now and then: a policy has to see how to recover.
         '--noise=1.5',
         ...settings.recording,
       ],
@@ -119,10 +119,10 @@ export async function runSeed(
   return result;
 }
 
-/** A part of the story: a command. */
+/** A part of the demo: one command. */
 interface Part {
   title: string;
-  /** What a user would type after `craft`. */
+  /** What the user would type after `craft`. */
   name: string;
   command: Command;
   argv: readonly string[];
@@ -130,7 +130,7 @@ interface Part {
   done: boolean;
 }
 
-/** Runs numbered commands, each printed as a user would type it. */
+/** Runs numbered commands and prints each as the user would type it. */
 function steps(output: Output) {
   let number = 0;
   return async ({ title, name, command, argv, done }: Part): Promise<void> => {
@@ -142,13 +142,13 @@ function steps(output: Output) {
   };
 }
 
-/** Ctrl-C stops the demo also after a command that does not listen for it, or that had nothing left to do when it came. */
+/** Lets Ctrl-C stop the demo even if the command does not listen for it, or had nothing left to do when it came. */
 function toItsEnd(command: Command): Command {
   return async (argv, output) => {
     const interrupt = listenForInterrupt();
     try {
       const code = await command(argv, output);
-      // A signal that came while it computed gets its turn only in the event loop's next round.
+      // A signal that arrives during computation is delivered only in the next iteration of the event loop.
       for (let round = 0; round < 2; round++) await nextTick();
       return interrupt.signal.aborted ? INTERRUPTED : code;
     } finally {

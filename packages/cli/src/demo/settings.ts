@@ -1,17 +1,17 @@
 export const DEMO_POLICIES = ['act-state', 'act-vision', 'pi0-fast'] as const;
 export type DemoPolicy = (typeof DEMO_POLICIES)[number];
 
-/** What a demo tells, and how large it is. */
+/** Content and size of a demo. */
 export interface DemoSettings {
-  /** Names the datasets: `<name>/red`. */
+  /** Prefix of the datasets' names: `<name>/red`. */
   name: string;
-  /** Demonstrations of the old and of the new task. */
+  /** Number of demonstrations of the old and of the new task. */
   episodes: Readonly<Record<DemoColor, number>>;
-  /** Flags of the recording: what is observed. */
+  /** Flags of the recording: which observations it has. */
   recording: readonly string[];
-  /** Flags of `craft tokenizer train`, for a policy that writes its actions as tokens. */
+  /** Flags of `craft tokenizer train`, for a policy that outputs actions as tokens. */
   tokenizer?: readonly string[];
-  /** Flags that choose the few anchors: what may be seen of the old task while the new one is learned. */
+  /** Flags that select the few anchors: all that is seen of the old task while the new one is learned. */
   anchors: readonly string[];
   anchorBatchSize: number;
   /** Flags of the constraint, and what they mean. */
@@ -20,17 +20,17 @@ export interface DemoSettings {
   batchSize: number;
   trainSteps: number;
   fineTuneSteps: number;
-  /** Episodes of each task in an evaluation during training, and the steps between two of them. */
+  /** Episodes per task in an evaluation during training, and the number of steps between evaluations. */
   trials: number;
   trainEvalFreq: number;
   fineTuneEvalFreq: number;
-  /** Episodes of each task in the table. */
+  /** Episodes per task for the table. */
   rollouts: number;
   /** Height and width of the videos. */
   videoSize: readonly [number, number];
   /** Flags of the policy. */
   policy: readonly string[];
-  /** Flags of every training, of that on the old task, and of fine-tuning. */
+  /** Flags of all training runs, of the run on the old task, and of fine-tuning. */
   training: { always: readonly string[]; old: readonly string[]; fineTuning: readonly string[] };
 }
 
@@ -73,14 +73,14 @@ const ACT_STATE: DemoSettings = {
   },
 };
 
-/** The same policy with a camera above the table and one at the hand; a small ResNet, trained from scratch, encodes their images. */
+/** The same policy with a camera above the table and one on the hand; a small ResNet, trained from scratch, encodes their images. */
 const ACT_VISION: DemoSettings = {
   ...ACT_STATE,
   name: 'act-vision',
   recording: ['--cameras=top,wrist', '--environment_state=false'],
   anchors: ['--craft.anchor_num_frames=2000'],
   anchorBatchSize: 16,
-  // A tighter bound than for numbers: pictures are easily learned by heart. λ is kept from starving the new task meanwhile.
+  // A tighter bound than for numbers, because images are easily memorised. λ is limited so that it does not starve the new task.
   constraint: [
     '--craft.retention_mode=action',
     '--craft.epsilon_start=0.02',
@@ -101,11 +101,11 @@ const ACT_VISION: DemoSettings = {
   },
 };
 
-/** The smallest vision-language-action model, from random weights: instruction and joints as text, actions as FAST tokens. */
+/** The smallest vision-language-action model, with random initial weights: instruction and joints as text, actions as FAST tokens. */
 const PI0_FAST: DemoSettings = {
   ...ACT_VISION,
   name: 'pi0-fast',
-  // From random weights it begins to learn 200 demonstrations by heart.
+  // Starting from random weights, it begins to memorise 200 demonstrations.
   episodes: { red: 400, blue: 200 },
   tokenizer: [
     '--action_horizon=10',
@@ -116,7 +116,8 @@ const PI0_FAST: DemoSettings = {
     '--delta_dims=0,1,2,3,4',
   ],
   anchorBatchSize: 8,
-  // Anchors are learned by heart: a loss as low as their first one says little of other frames. λ is kept from starving the new task.
+  // Anchors are memorised: a loss as low as their initial one says little about other frames. λ is limited so that it does not starve the
+  // new task.
   constraint: [
     '--craft.retention_mode=loss',
     '--craft.epsilon_mode=relative',
@@ -139,7 +140,7 @@ const PI0_FAST: DemoSettings = {
     '--policy.text_tokenizer_name=builtin:bytes',
     '--policy.chunk_size=10',
     '--policy.n_action_steps=5',
-    // A step of a few degrees is easier to learn from pictures than where the arm is, read from text.
+    // Predicting a step of a few degrees from images is easier than reading the arm's position from text.
     '--policy.use_relative_actions=true',
     '--policy.image_resolution=[84,84]',
     '--policy.max_state_dim=6',
@@ -154,7 +155,7 @@ const PI0_FAST: DemoSettings = {
   },
 };
 
-/** A cosine that ends a hundred times lower. */
+/** A cosine schedule that decays to a hundredth. */
 function cosine(lr: number, warmup: number, steps: number): string[] {
   return [
     `--optimizer.lr=${lr}`,
@@ -176,21 +177,21 @@ export const NEW_TASK = 'place-in-blue-bin';
 export const TASKS = [OLD_TASK, NEW_TASK] as const;
 export type DemoTask = (typeof TASKS)[number];
 
-/** The bin's colour: what the task's data and results are called by. */
+/** The bin's colour, which names a task's data and results. */
 export type DemoColor = 'red' | 'blue';
 export const colorOf = (task: DemoTask): DemoColor => (task === OLD_TASK ? 'red' : 'blue');
 
-/** Seeds of episodes: no start is both learned from and tested on. Evaluation during training takes the training's own seed. */
+/** Seeds of episodes: no start is used for both training and testing. Evaluation during training uses the training run's own seed. */
 const RECORDED = 1_000_000;
 const TESTED = 500_000;
 const PER_SEED = 2_000;
 
-/** Seed of the first demonstration. Seeds of starts have 32 bits; some are left for the episodes that follow. */
+/** Seed of the first demonstration. Start seeds have 32 bits; this leaves room for the episodes that follow. */
 export function recordedSeed(seed: number, task: DemoTask): number {
   return (RECORDED + 2 * PER_SEED * seed + (task === NEW_TASK ? PER_SEED : 0)) % 2 ** 31;
 }
 
-/** Seed of the first test. */
+/** Seed of the first test episode. */
 export function testedSeed(seed: number): number {
   return TESTED + PER_SEED * (seed % 200);
 }

@@ -6,7 +6,7 @@ import type { Command } from '../command.js';
 import { demo } from './demo.js';
 import { DEMOS } from './settings.js';
 
-/** What becomes of each command of the story; nothing is recorded or trained here. */
+/** The outcome of each command of the demo; nothing is recorded or trained here. */
 const commands = vi.hoisted(() => ({
   record: (async () => 0) as Command,
   tokenizer: (async () => 0) as Command,
@@ -63,7 +63,7 @@ test('Ctrl-C while the tokeniser is trained ends the demo after it', async () =>
   let trained = false;
   commands.tokenizer = async () => {
     process.kill(process.pid, 'SIGINT');
-    // As long as it computes, no signal is heard.
+    // No signal is delivered while it computes.
     for (const end = performance.now() + 20; performance.now() < end; );
     trained = true;
     return 0;
@@ -73,7 +73,7 @@ test('Ctrl-C while the tokeniser is trained ends the demo after it', async () =>
   expect([trained, process.listenerCount('SIGINT')]).toEqual([true, before]);
 });
 
-/** An evaluation, and the log of the run that it judges. */
+/** An evaluation, and the log of the run it evaluates. */
 const evaluated: Command = async (argv) => {
   const results = argv.find((flag) => flag.startsWith('--output_dir='))!.slice('--output_dir='.length);
   mkdirSync(results, { recursive: true });

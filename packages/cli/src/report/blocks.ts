@@ -1,7 +1,7 @@
 import { wilsonInterval } from '@craft-ft/policies';
 import { formatPercent, type Html, html, type Part, raw } from './html.js';
 
-/** A number that is worth a tile of its own. */
+/** A number shown in a tile of its own. */
 export interface Tile {
   label: string;
   value: string;
@@ -40,15 +40,15 @@ export interface Outcome {
   trials: number;
 }
 
-/** A policy and its outcomes, one per task; null where it was not tried. */
+/** A policy and its outcomes, one per task; null where it was not evaluated. */
 export interface PolicyOutcomes {
   policy: string;
   outcomes: readonly (Outcome | null)[];
 }
 
 /**
- * Success rates, policies down and tasks across, each with its trials and Wilson's 95 % interval drawn below it. Two rates whose intervals
- * overlap widely are not known to differ.
+ * Success rates, policies down and tasks across, each with its number of trials and Wilson's 95 % interval below it. If two intervals
+ * overlap widely, the rates are not known to differ.
  */
 export function successTable(tasks: readonly string[], policies: readonly PolicyOutcomes[]): Html {
   const rows = policies.map(({ policy, outcomes }) => ({
@@ -67,12 +67,12 @@ function outcomeCell(outcome: Outcome | null): Part {
 <span class="meter"><i style="left:${percent(low)};width:${percent(high - low)}"></i><u style="left:${percent(rate)}"></u></span>`;
 }
 
-/** A recording to be shown in the page. */
+/** A recording shown on the page. */
 export interface Video {
   title: string;
   /** A line below the title. */
   detail?: string;
-  /** The file's bytes; they become part of the page, so a few hundred kilobytes at most. */
+  /** The file's bytes, embedded in the page, so a few hundred kilobytes at most. */
   bytes: Uint8Array;
   /** Default `video/mp4`. */
   type?: string;
@@ -88,7 +88,7 @@ export function videoGallery(videos: readonly Video[]): Html {
   )}</div>`;
 }
 
-/** A block that is closed at first (or open), for long tables. */
+/** A collapsible block, initially closed unless `open`, for long tables. */
 export function fold(title: string, detail: string, body: Html, open = false): Html {
   return html`<details ${open && raw('open')}><summary>${title}<small>${detail}</small></summary>${body}</details>`;
 }
@@ -104,16 +104,16 @@ export function flattenConfig(config: unknown): Map<string, unknown> {
   return flat;
 }
 
-/** A configuration beside the name of its run. */
+/** A configuration with the name of its run. */
 export interface NamedConfig {
   name: string;
   config: ReadonlyMap<string, unknown>;
 }
 
-/** Where a run is written is another one for each, and says nothing about it. */
+/** The output location differs in every run and says nothing about it. */
 const OWN = new Set(['output_dir', 'job_name']);
 
-/** Configurations as tables, one per group; with several runs, what differs comes first and is marked. */
+/** Configurations as tables, one per group; with several runs, differing values come first and are marked. */
 export function configTables(configs: readonly NamedConfig[]): Html {
   const names = [...new Set(configs.flatMap(({ config }) => [...config.keys()]))];
   const rows = names.map((name) => {

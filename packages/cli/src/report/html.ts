@@ -7,7 +7,7 @@ export class Html {
   }
 }
 
-/** What may stand in a template: text is escaped, markup kept, lists joined, nothing left out. */
+/** What a template may contain: text is escaped, markup kept, lists joined, null, undefined and false left out. */
 export type Part = string | number | Html | null | undefined | false | readonly Part[];
 
 /**
@@ -22,14 +22,14 @@ export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): 
   return new Html(strings.reduce((text, piece, i) => `${text}${render(parts[i - 1])}${piece}`));
 }
 
-/** Markup from a string of this program's own; never from data. */
+/** Markup from a string in this program; never from data. */
 export function raw(markup: string): Html {
   return new Html(markup);
 }
 
-/** Data for a script to read, in an element that no browser executes. */
+/** Data for a script, in an element that no browser executes. */
 export function jsonScript(value: unknown): Html {
-  // Inside <script> only "</" and "<!" mean something; < is written as an escape of JSON.
+  // Inside <script> only "</" and "<!" are special; < is written as a JSON escape.
   return raw(`<script type="application/json">${JSON.stringify(value).replaceAll('<', '\\u003c')}</script>`);
 }
 
@@ -55,7 +55,7 @@ export function escapeHtml(text: string): string {
 
 const SUPERSCRIPT = '⁰¹²³⁴⁵⁶⁷⁸⁹';
 
-/** A number for people: four significant digits, powers of ten outside 0.001 to 100,000. */
+/** A number for display: four significant digits, powers of ten outside 0.001 to 100,000. */
 export function formatNumber(value: number, digits = 4): string {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);

@@ -9,11 +9,11 @@ export interface Series {
   color: number;
   /** Thresholds and references are drawn dashed. */
   dashed?: boolean;
-  /** Points at most; what lies between is shown as a band. Default 300. */
+  /** Maximum number of points; what lies between is shown as a band. Default 300. */
   limit?: number;
 }
 
-/** A horizontal line at a value with a meaning (a bound, a threshold). */
+/** A horizontal line at a meaningful value (a bound, a threshold). */
 export interface Level {
   label: string;
   value: number;
@@ -27,25 +27,25 @@ export interface ChartSpec {
   series: readonly Series[];
   levels?: readonly Level[];
   xLabel?: string;
-  /** `auto`: logarithmic where every value is above 0 and they span more than two powers of ten. Default `auto`. */
+  /** `auto`: logarithmic if all values are above 0 and span more than two powers of ten. Default `auto`. */
   yScale?: 'auto' | 'linear';
-  /** The axis contains this range at least. */
+  /** The axis covers at least this range. */
   yRange?: readonly [number, number];
-  /** Ends of the other axis. Default: where the data ends. */
+  /** Ends of the x axis. Default: where the data ends. */
   xRange?: readonly [number, number];
-  /** How values are written. Default `number`. */
+  /** Format of the values. Default `number`. */
   unit?: 'number' | 'percent';
 }
 
 const WIDTH = 640;
 const HEIGHT = 300;
-/** Up to this many points are marked. */
+/** Points are marked individually up to this number. */
 const FEW = 24;
 const BOX = { left: 64, top: 12, width: 560, height: 250 };
 
 /**
- * A line chart as one figure: SVG drawn here, so that it shows without scripts, and the numbers beside it for the readout under the
- * pointer. Null where no series has a point.
+ * A line chart as one figure: SVG drawn here, so that it shows without scripts, with the numbers alongside for the readout under the
+ * pointer. Null if no series has a point.
  */
 export function lineChart(spec: ChartSpec): Html | null {
   const curves = spec.series
@@ -87,13 +87,13 @@ const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, 
 function valueScale({ yScale = 'auto', yRange, levels = [] }: ChartSpec, points: readonly Point[]): Scale {
   const low = least([...points.map((p) => p.low), ...(yRange ? [yRange[0]] : [])]);
   const high = most([...points.map((p) => p.high), ...(yRange ? [yRange[1]] : [])]);
-  // A few tiny values (a loss that starts at 0) would take most of a logarithmic axis: they lie on its edge.
+  // A few tiny values (a loss that starts at 0) would take up most of a logarithmic axis; they are drawn at its edge.
   const small = points.map((p) => p.low).sort((a, b) => a - b)[Math.floor(points.length / 20)]!;
   if (yScale === 'auto' && low > 0 && high / small > 100) return logScale(small, high);
-  // A level that is near is worth the room; a far one would flatten the curves.
+  // A nearby level is worth the room; a distant one would flatten the curves.
   const span = high - low || Math.abs(high) || 1;
   const near = levels.map(({ value }) => value).filter((v) => v > low - span / 2 && v < high + span / 2);
-  // Values that are all above 0 are read against 0 where that costs little.
+  // The axis of positive values starts at 0 if that costs little room.
   const floor = low > 0 && low < 0.4 * high ? 0 : low;
   return linearScale(least([floor, ...near]), most([high, ...near]), 5);
 }
@@ -108,7 +108,7 @@ function drawBand(plot: Plot, { points, color }: Curve): void {
 function drawLine(plot: Plot, { points, color, dashed }: Curve): void {
   const spots = points.map(({ x, y }): Coordinates => [x, y]);
   plot.line(spots, `line s${color % 8}${dashed === true ? ' dashed' : ''}`);
-  // Few points: the line between them is not data, so they are shown themselves.
+  // With few points, mark each one: the line between them is not data.
   if (points.length > FEW || dashed === true) return;
   for (const spot of spots) plot.dot(spot, `dot s${color % 8}`, 3.5);
 }
@@ -134,7 +134,7 @@ function payload(
     series: curves.map(({ label, color, points }) => ({
       label,
       color: color % 8,
-      // Pixels, and the texts to show: the script needs to know nothing of scales.
+      // Pixels and the texts to show, so that the script needs to know nothing about scales.
       points: points.map((p) => [
         plot.px(p.x),
         plot.py(p.y),
@@ -145,12 +145,12 @@ function payload(
   };
 }
 
-/** Charts side by side where there is room; nothing where there are none. */
+/** Charts side by side if there is room; nothing if there are none. */
 export function chartGrid(charts: readonly (Html | null)[]): Html {
   return html`<div class="charts">${charts.filter((chart) => chart !== null).map((chart) => [chart, raw('\n')])}</div>`;
 }
 
-/** One point of a curve; `low` and `high` are the extremes of the values it stands for. */
+/** One point of a curve; `low` and `high` are the extremes of the values it summarises. */
 export interface Point {
   x: number;
   y: number;
@@ -162,8 +162,8 @@ export interface Point {
 export type Sample = readonly [x: number, y: number];
 
 /**
- * At most `limit` points: neighbours are put together into their mean, and what they spanned is kept, so that a peak in a long run
- * still shows. Values that are not finite are left out.
+ * At most `limit` points: neighbours are averaged and their range is kept, so that a peak in a long run still shows. Values that are not
+ * finite are left out.
  */
 export function downsample(samples: readonly Sample[], limit: number): Point[] {
   const finite = samples.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));

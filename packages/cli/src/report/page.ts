@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { escapeHtml, type Html, html, raw } from './html.js';
 
-/** A part of a page, under a heading of its own. */
+/** A part of a page, with its own heading. */
 export interface Section {
   title: string;
   body: Html;
@@ -12,7 +12,7 @@ export interface Page {
   title: string;
   /** One line under the title. */
   subtitle?: string;
-  /** What the reader has to know before the numbers (an unfinished run). */
+  /** What the reader must know before the numbers (such as an unfinished run). */
   notes?: readonly string[];
   sections: readonly Section[];
   /** Last line; says what made the page. */
@@ -20,8 +20,8 @@ export interface Page {
 }
 
 /**
- * The page as one HTML file that needs nothing else: style and script inside, no address of anything outside. Its policy lets the
- * browser run that one script and load nothing, whatever the data holds.
+ * The page as one self-contained HTML file: style and script are inline, and nothing refers to an outside address. Its content security
+ * policy lets the browser run that one script and load nothing, whatever the data holds.
  */
 export function renderPage({ title, subtitle, notes = [], sections, footer }: Page): string {
   const hash = createHash('sha256').update(PAGE_SCRIPT).digest('base64');
@@ -48,7 +48,7 @@ ${footer !== undefined && html`<footer>${footer}</footer>`}`}
 `;
 }
 
-/** Colours of a theme; `series` are those of curves. */
+/** Colours of a theme; `series` are those of the curves. */
 interface Theme {
   paper: string;
   card: string;
@@ -62,7 +62,7 @@ interface Theme {
   series: readonly string[];
 }
 
-/** Colours are chosen to be told apart with the common colour-vision deficiencies, in both themes. */
+/** The colours can be told apart with the common colour-vision deficiencies, in both themes. */
 export const LIGHT: Theme = {
   paper: '#f6f7f9',
   card: '#ffffff',
@@ -171,8 +171,8 @@ footer { margin-top: 40px; color: var(--soft); font-size: 13px; }
 `;
 
 /**
- * The script of a page: a readout of the values under the pointer of every chart. Plain JavaScript, since it goes into the page as
- * it is; the page is complete without it.
+ * The page's script: shows the values under the pointer in every chart. Plain JavaScript, because it is embedded as it is; the page is
+ * complete without it.
  */
 const PAGE_SCRIPT = `
 for (const figure of document.querySelectorAll('figure.chart')) {

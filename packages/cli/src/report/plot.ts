@@ -1,6 +1,6 @@
 import { type Html, html, raw } from './html.js';
 
-/** Maps values of an axis to 0…1, and says where its ticks are. */
+/** Maps values of an axis to 0…1, and gives its ticks. */
 export interface Scale {
   min: number;
   max: number;
@@ -8,7 +8,7 @@ export interface Scale {
   ticks: number[];
 }
 
-/** The distance of about `count` ticks over `span`: 1, 2 or 5 times a power of ten. */
+/** The distance between about `count` ticks over `span`: 1, 2 or 5 times a power of ten. */
 function niceStep(span: number, count: number): number {
   const rough = span / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -22,12 +22,12 @@ function niceStep(span: number, count: number): number {
  * @param pinned keeps `min` and `max` as they are, for axes that end where the data ends.
  */
 export function linearScale(min: number, max: number, count: number, pinned = false): Scale {
-  // What differs only by rounding is constant.
+  // Values that differ only by rounding count as constant.
   if (max - min <= Math.max(1e-300, 1e-9 * Math.max(Math.abs(min), Math.abs(max)))) [min, max] = widened(min);
   const step = niceStep(max - min, count);
   const first = pinned ? Math.ceil(min / step - 1e-9) : Math.floor(min / step + 1e-9);
   const last = pinned ? Math.floor(max / step + 1e-9) : Math.ceil(max / step - 1e-9);
-  // Steps are decimal: rounding takes off what binary multiplication adds (0.30000000000000004).
+  // Steps are decimal: rounding removes the binary error (0.30000000000000004).
   const ticks = Array.from({ length: last - first + 1 }, (_, i) =>
     Number(((first + i) * step).toPrecision(12)),
   );
@@ -39,7 +39,7 @@ function widened(value: number): [number, number] {
   return [value - margin, value + margin];
 }
 
-/** A logarithmic axis; both ends must be above 0. Ticks are powers of ten, with 2 and 5 where there are few. */
+/** A logarithmic axis; both ends must be above 0. Ticks are powers of ten, with 2 and 5 if there are few. */
 export function logScale(min: number, max: number): Scale {
   const [low, high] = [Math.floor(Math.log10(min) + 1e-9), Math.ceil(Math.log10(max) - 1e-9)];
   const decades = Math.max(1, high - low);
@@ -52,7 +52,7 @@ export function logScale(min: number, max: number): Scale {
   return { min: 10 ** low, max: 10 ** (low + decades), log: true, ticks };
 }
 
-/** Where a value lies on the axis: 0 at its lower end or below it, 1 at its upper end or above. */
+/** Position of a value on the axis: 0 at or below its lower end, 1 at or above its upper end. */
 export function position(value: number, { min, max, log }: Scale): number {
   const share = log ? Math.log10(value / min) / Math.log10(max / min) : (value - min) / (max - min);
   return Math.min(1, Math.max(0, share));
@@ -61,7 +61,7 @@ export function position(value: number, { min, max, log }: Scale): number {
 /** A point in data coordinates. */
 export type Coordinates = readonly [x: number, y: number];
 
-/** Where a plot lies in its drawing, in pixels. */
+/** Position of a plot in its drawing, in pixels. */
 export interface Box {
   left: number;
   top: number;
@@ -72,7 +72,7 @@ export interface Box {
 /** Maps values of an axis to 0…1; or the values at its two ends. */
 export type Axis = ((value: number) => number) | readonly [low: number, high: number];
 
-/** Ticks of both axes, each its value and its text, and what the axes are called. */
+/** Ticks of both axes, each with its value and text, and the axis labels. */
 export interface AxisLabels {
   x?: readonly (readonly [number, string])[];
   y?: readonly (readonly [number, string])[];
@@ -83,12 +83,12 @@ export interface AxisLabels {
 const share = (axis: Axis) =>
   typeof axis === 'function' ? axis : (value: number) => (value - axis[0]) / (axis[1] - axis[0]);
 
-/** A length or place in SVG: tenths of a pixel are enough. */
+/** A length or position in SVG; a tenth of a pixel is precise enough. */
 export const pixels = (value: number): number => Number(value.toFixed(1));
 
 /**
- * One plot in data coordinates, as SVG. What is drawn first lies below. The charts of a report and the figures of the documentation are
- * drawn with it; colours are a matter of the classes.
+ * One plot in data coordinates, as SVG. Later elements are drawn on top. Used for the charts of a report and the figures of the
+ * documentation; CSS classes set the colours.
  */
 export class Plot {
   readonly #marks: Html[] = [];
@@ -129,14 +129,14 @@ export class Plot {
     return this.add(html`<circle cx="${this.px(x)}" cy="${this.py(y)}" r="${radius}" class="${classes}"/>`);
   }
 
-  /** A line from side to side at a value of the y axis. */
+  /** A horizontal line across the plot at a value of the y axis. */
   level(value: number, classes: string): this {
     const { left, width } = this.box;
     const y = this.py(value);
     return this.add(html`<line x1="${left}" x2="${left + width}" y1="${y}" y2="${y}" class="${classes}"/>`);
   }
 
-  /** Text at a place in pixels; `L_retain` has its subscript set below the line. */
+  /** Text at a position in pixels; the subscript of `L_retain` is set below the line. */
   write(
     [left, top]: readonly [number, number],
     words: string,
@@ -146,7 +146,7 @@ export class Plot {
     return this.add(html`<text ${place} class="${classes}">${withSubscripts(words)}</text>`);
   }
 
-  /** Ticks with a grid line for each of the y axis, the x axis, and the labels of both. */
+  /** Draws the ticks of both axes, a grid line for each y tick, and the axis labels. */
   axes({ x = [], y = [], xLabel = '', yLabel = '' }: AxisLabels): this {
     const { left, top, width, height } = this.box;
     const bottom = top + height;
@@ -175,7 +175,7 @@ export class Plot {
 
 function withSubscripts(text: string): Html {
   const parts = text.split(/(_[\p{L}\d*]+)/u).map((part) =>
-    // The empty word at the end brings what follows back to the line.
+    // The trailing empty word returns to the baseline.
     part.startsWith('_')
       ? html`<tspan dy="4" font-size="70%">${part.slice(1)}</tspan><tspan dy="-4">\u200b</tspan>`
       : part,

@@ -8,24 +8,24 @@ import { flattenConfig } from './blocks.js';
 /** Numbers by name: a line of the log, or a retention step. */
 export type Numbers = Readonly<Record<string, number>>;
 
-/** Everything that a report says of a run. */
+/** Everything that a report shows about a run. */
 export interface RunData {
-  /** How the run is called in a legend. */
+  /** The run's name in a legend. */
   name: string;
   folder: string;
   /** Lines of `metrics.jsonl`, in order of `step`, which counts completed steps. */
   log: readonly Numbers[];
-  /** Retention steps, or lines of the log where the history does not reach; `step` counts completed steps. Empty without CRaFT. */
+  /** Retention steps, or lines of the log beyond the history; `step` counts completed steps. Empty without CRaFT. */
   retention: readonly Numbers[];
-  /** The configuration by dotted names; null where no checkpoint holds it. */
+  /** The configuration by dotted names; null if no checkpoint holds it. */
   config: ReadonlyMap<string, unknown> | null;
   /** Loss on the anchors before the first step. */
   startRetentionLoss: number | null;
-  /** What is missing or unfinished, for the reader. */
+  /** Notes for the reader about what is missing or unfinished. */
   notes: readonly string[];
 }
 
-/** What a run that is still in memory knows better than its files. */
+/** Data of a run still in memory, more current than its files. */
 export interface RunSource {
   config?: unknown;
   /** Text of the method's files (`craft_state.json`, `lambda_history.csv`), by name. */
@@ -33,8 +33,8 @@ export interface RunSource {
 }
 
 /**
- * Reads the folder of a run: `metrics.jsonl`, and from its last checkpoint configuration, λ history and starting loss, as far as they
- * are there. The run may be unfinished: a last line that was cut off is left out.
+ * Reads the folder of a run: `metrics.jsonl`, and from its last checkpoint the configuration, λ history and initial loss, if they are
+ * there. The run may be unfinished: a truncated last line is ignored.
  *
  * @param folder `output_dir` of a `craft train` run
  * @throws CraftError REPORT_NO_RUN, REPORT_INVALID naming file and line
@@ -90,7 +90,7 @@ function readLog(folder: string, notes: string[]): Numbers[] {
   for (const [i, line] of lines.entries()) {
     if (line.trim() === '') continue;
     const record = parseJson(line);
-    // A complete line ends with a newline: what stands behind the last one was cut off.
+    // A complete line ends with a newline; anything after the last newline was cut off.
     if (record === undefined && i === lines.length - 1) {
       notes.push('The last line of metrics.jsonl was cut off and is left out.');
     } else if (!isObject(record) || typeof record.step !== 'number') {
@@ -103,20 +103,20 @@ function readLog(folder: string, notes: string[]): Numbers[] {
       `${path}: no complete line yet; wait for the first line of the log`,
     );
   }
-  // A run that was continued may have logged a step twice: the later line counts.
+  // A resumed run may have logged a step twice: the later line counts.
   return [...new Map(records.map((record) => [record.step!, record])).values()].sort(
     (a, b) => a.step! - b.step!,
   );
 }
 
-// JSON has no NaN: such a value is null in the file, and is absent here.
+// JSON has no NaN: such a value is null in the file and is omitted here.
 function numbersOf(record: Record<string, unknown>): Numbers {
   return Object.fromEntries(
     Object.entries(record).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
   );
 }
 
-/** The folder that `checkpoints/last` points to, or the one of the highest step. */
+/** The folder that `checkpoints/last` points to, or else the one with the highest step. */
 function lastCheckpoint(folder: string): string | null {
   const checkpoints = join(folder, 'checkpoints');
   if (!existsSync(checkpoints)) return null;
@@ -150,7 +150,7 @@ function startLoss(text: string, path: string): number | null {
   return typeof value === 'number' ? value : null;
 }
 
-/** The history, whose first column counts steps from 0, with steps counted as in the log. */
+/** Parses the history. Its first column counts steps from 0; the result counts them as in the log. */
 function parseCsv(text: string, path: string): Numbers[] {
   const [header = '', ...rows] = text.trimEnd().split('\n');
   const columns = header.split(',');
@@ -171,7 +171,8 @@ function parseCsv(text: string, path: string): Numbers[] {
   });
 }
 
-// Since the last checkpoint only the log knows. A line shows the last retention step before it, which the history may have already.
+// Only the log covers the time since the last checkpoint. A line shows the last retention step before it, which the history may already
+// have.
 function withLog(history: readonly Numbers[], log: readonly Numbers[]): Numbers[] {
   const last = history.at(-1);
   const further = log.filter(({ step, retention_loss: loss, lambda }) => {

@@ -23,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const COLUMNS = 'step,task_loss,retention_loss,epsilon,lambda_used,lambda,grad_dot,grad_cos,grad_conflict';
 
 interface Fake {
-  /** Steps logged, one line each 10. */
+  /** Steps logged, one line every 10. */
   steps?: number;
   craft?: boolean;
   /** Retention steps in the checkpoint's history. */
@@ -159,7 +159,7 @@ test('a run without CRaFT, and one without any checkpoint', () => {
   const bare = readRun(fakeRun({ checkpoint: false }));
   expect(bare.config).toBeNull();
   expect(bare.notes).toEqual(['No checkpoint holds the configuration of this run.']);
-  // The log knows λ and the retention loss, if not of every step.
+  // The log has λ and the retention loss, but not for every step.
   expect(runReport([bare])).toContain('Retention loss and ε');
 });
 

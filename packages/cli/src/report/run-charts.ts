@@ -4,7 +4,7 @@ import type { Sample } from './line-chart.js';
 import { type ChartSpec, type Level, lineChart, type Series } from './line-chart.js';
 import type { Numbers, RunData } from './read-run.js';
 
-/** Metrics with a chart of their own, or with none; what a policy or method adds beyond these are parts of its loss. */
+/** Metrics with a chart of their own, or with none; any others that a policy or method adds are components of its loss. */
 const KNOWN = new Set(
   (
     'step samples epochs loss grad_norm lr update_s dataloading_s retention_loss epsilon lambda lambda_used ' +
@@ -12,10 +12,10 @@ const KNOWN = new Set(
   ).split(' '),
 );
 
-/** Points per curve where single batches make it noisy: the rest becomes the band around it. */
+/** Points per curve when single batches make it noisy; the rest becomes the band around it. */
 const NOISY = 120;
 
-/** Every chart of one run, or of several drawn over each other. */
+/** All charts of one run, or of several overlaid. */
 export function runCharts(runs: readonly RunData[]): (Html | null)[] {
   const one = runs.length === 1 ? runs[0]! : null;
   const config = (name: string) => one?.config?.get(name);
@@ -90,7 +90,7 @@ export function runCharts(runs: readonly RunData[]): (Html | null)[] {
   return specs.map((spec) => lineChart({ ...spec, xRange: [0, end] }));
 }
 
-/** Success at each task during training: all tasks of one run, or one task of all runs in a chart. */
+/** Success rate on each task during training: a chart has all tasks of one run, or one task of all runs. */
 export function successCharts(runs: readonly Pick<RunData, 'name' | 'log'>[]): ChartSpec[] {
   const named = new Set(runs.flatMap(({ log }) => log.flatMap((row) => Object.keys(row))));
   const tasks = [...named].filter((name) => name.startsWith(SUCCESS));
@@ -120,7 +120,7 @@ export function successCharts(runs: readonly Pick<RunData, 'name' | 'log'>[]): C
   );
 }
 
-// One curve per run: in its own colour where there are several.
+// One curve per run, each in its own colour if there are several.
 function curves(
   runs: readonly RunData[],
   pick: (run: RunData) => Sample[],
@@ -142,7 +142,7 @@ function samples(rows: readonly Numbers[], make: (row: Numbers) => number | unde
   });
 }
 
-// Where the history knows single batches and the log only means over many steps, the history shows more.
+// If the history has single batches and the log only means over many steps, the history shows more.
 function taskLoss({ log, retention }: RunData): Sample[] {
   const every = samples(retention, (row) => row.task_loss);
   return every.length > log.length ? every : samples(log, (row) => row.loss);
@@ -158,7 +158,7 @@ function epsilons(runs: readonly RunData[]): Series[] {
   }));
 }
 
-// Means of 0 and 1 over stretches of the run; the extremes would only ever be 0 and 1.
+// Means of 0 and 1 over intervals of the run; the extremes would only ever be 0 and 1.
 function conflicts(runs: readonly RunData[]): Series[] {
   return curves(
     runs,
@@ -175,7 +175,7 @@ function conflicts(runs: readonly RunData[]): Series[] {
   );
 }
 
-// What the policy reports of its loss besides the sum, for the task and for the anchors.
+// The components of the loss that the policy reports, for the task and for the anchors.
 function parts({ log, retention }: RunData): ChartSpec[] {
   const names = [...new Set(log.flatMap((row) => Object.keys(row)))].filter(
     (name) => !KNOWN.has(name) && !name.startsWith(SUCCESS),

@@ -8,7 +8,7 @@ import { type RunData, type RunSource, readRun } from './read-run.js';
 import { runCharts } from './run-charts.js';
 import { constraintState, type RunSummary, summarize } from './summary.js';
 
-/** What else a page is to hold. */
+/** Additional content of a page. */
 export interface ReportOptions {
   /** Sections between the numbers and the curves: success rates, videos. */
   sections?: readonly Section[];
@@ -19,8 +19,8 @@ export interface ReportOptions {
 /**
  * The page of one run, or of several compared: numbers, curves, configuration.
  *
- * @param runs at least one; their names are to be different
- * @returns HTML, complete
+ * @param runs at least one; their names must be distinct
+ * @returns the complete HTML
  */
 export function runReport(
   runs: readonly RunData[],
@@ -157,7 +157,7 @@ function comparison(runs: readonly RunData[]): Html {
   return html`${table(columns, rows)}<p>Losses and ε are means over the last tenth of a run (at least one line of the log), λ is its last value.</p>`;
 }
 
-/** Name of the page in the folder of a run. */
+/** Name of the page in a run's folder. */
 export const REPORT_FILE = 'report.html';
 
 /**
@@ -178,7 +178,7 @@ export function writeReport(
   return runs;
 }
 
-/** The last part of each path; with its parents where two runs are called alike. */
+/** The last part of each path; with its parents if two runs have the same name. */
 export function distinctNames(folders: readonly string[]): string[] {
   const paths = folders.map((folder) => resolve(folder));
   const short = paths.map((path) => basename(path));
@@ -191,7 +191,7 @@ export function distinctNames(folders: readonly string[]): string[] {
   return paths.map((path) => relative(common, path) || basename(path));
 }
 
-/** Where the page of these runs goes unless the user says so: into the run, or beside the first of several. */
+/** Default location of the page: in the run, or next to the first of several. */
 export function defaultOutput(folders: readonly string[]): string {
   const [first] = folders;
   if (first === undefined || folders.length > 1) return 'report.html';

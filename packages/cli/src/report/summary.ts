@@ -1,13 +1,13 @@
 import { formatDuration, formatNumber, formatPercent } from './html.js';
 import type { Numbers, RunData } from './read-run.js';
 
-/** The numbers that a run comes down to. Null where there is nothing to say. */
+/** The key numbers of a run. Null where there is nothing to report. */
 export interface RunSummary {
   /** Steps completed. */
   steps: number;
   /** Mean task loss at the start and at the end, each over the steps named. */
   taskLoss: { first: WindowMean; last: WindowMean } | null;
-  /** Seconds spent in steps: forward, backward and update, and waiting for data. Saving is not in it. */
+  /** Seconds spent in steps: forward, backward and update, and waiting for data. Saving is not included. */
   seconds: number;
   secondsPerStep: number;
   /** Share of that time spent waiting for data. */
@@ -24,23 +24,23 @@ export interface WindowMean {
 
 /** What the constraint did. */
 export interface RetentionSummary {
-  /** Retention steps, or lines of the log where there is no history. */
+  /** Number of retention steps, or of log lines if there is no history. */
   count: number;
-  /** Loss on the anchors before the first step; null where it was not measured. */
+  /** Loss on the anchors before the first step; null if it was not measured. */
   start: number | null;
   /** Mean over the last tenth of the retention steps: of the loss, and of ε. */
   last: number;
   lastEpsilon: number;
   lambda: { min: number; max: number; last: number };
   epsilon: { min: number; max: number };
-  /** Share of the retention steps that left λ at `lambda_max`; 0 where that is not known. */
+  /** Share of the retention steps that left λ at `lambda_max`; 0 if that is unknown. */
   atBound: number;
   /** Share of the retention steps in which the gradients conflicted. */
   conflictShare: number;
   meanCosine: number;
 }
 
-/** More than this share of steps with λ at its bound is worth a word. */
+/** A larger share of steps with λ at its bound is worth mentioning. */
 const OFTEN = 0.1;
 
 /** Sums up a run. */
@@ -63,7 +63,7 @@ export function summarize({ log, retention, startRetentionLoss, config }: RunDat
   };
 }
 
-// Each line holds means over the steps since the line before.
+// Each line holds means over the steps since the previous line.
 function stepTimes(log: readonly Numbers[]): { update: number; data: number } {
   let [update, data, before] = [0, 0, 0];
   for (const { step, update_s: u = 0, dataloading_s: d = 0 } of log) {
@@ -76,7 +76,7 @@ function stepTimes(log: readonly Numbers[]): { update: number; data: number } {
 
 function taskLoss(log: readonly Numbers[], retention: readonly Numbers[]): RunSummary['taskLoss'] {
   const every = retention.filter(({ task_loss: loss }) => loss !== undefined);
-  // The history has the loss of single batches: the first of them are from before the weights have moved far.
+  // The history has the loss of single batches; the first of them were measured before the weights had moved far.
   const [rows, key] = every.length > log.length ? [every, 'task_loss'] : [log, 'loss'];
   const usable = rows.filter((row) => row[key] !== undefined);
   if (usable.length === 0) return null;
@@ -122,7 +122,7 @@ function range(rows: readonly Numbers[], key: string): { min: number; max: numbe
   };
 }
 
-/** A run in words: its loss, and the rest, which a method's own summary does not have. */
+/** A run in words: its loss, and the rest, which a method's own summary does not include. */
 export function summaryLines(summary: RunSummary): { loss: string[]; rest: string[] } {
   const { taskLoss: loss, steps, seconds, secondsPerStep, dataShare, retention } = summary;
   const part = ({ mean: value, from, to }: WindowMean) => `${value.toFixed(4)} (steps ${from} to ${to})`;
@@ -137,7 +137,7 @@ export function summaryLines(summary: RunSummary): { loss: string[]; rest: strin
   };
 }
 
-// What a reader of the curves would say, where it is plain.
+// What a reader would conclude from the curves, where it is obvious.
 function advice(retention: RetentionSummary): string[] {
   const { atBound, lambda } = retention;
   if (atBound > OFTEN) {
@@ -154,10 +154,10 @@ function advice(retention: RetentionSummary): string[] {
   ];
 }
 
-/** How far the end of the run is from its constraint, in words. */
+/** How far the end of the run is from meeting its constraint, in words. */
 export function constraintState({ last, lastEpsilon }: RetentionSummary): { met: boolean; text: string } {
   const excess = last / lastEpsilon - 1;
-  // At the optimum the constraint binds: batches lie around ε, and their mean a little above or below it.
+  // At the optimum the constraint is active: batches scatter around ε, and their mean is slightly above or below it.
   if (excess <= 0.05) return { met: true, text: 'met' };
   return {
     met: false,

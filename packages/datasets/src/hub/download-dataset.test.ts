@@ -18,7 +18,7 @@ function put(root: string, path: string, content: string | Buffer): void {
   writeFileSync(join(root, path), content);
 }
 
-/** A v2.1 dataset of four episodes with (pretended) videos, on the Hub. */
+/** A v2.1 dataset of four episodes with fake videos, on the Hub. */
 function publishV21(options: { branch?: string; tag?: string } = {}): string {
   const folder = makeV21Dataset([3, 4, 5, 6]);
   for (let episode = 0; episode < 4; episode++) put(folder, video(episode), `video ${episode}`);
@@ -60,7 +60,7 @@ describe('which files', () => {
   });
 
   test('of v3.0: the shared files that the episodes are in', async () => {
-    // Files of so little that each episode has its own.
+    // Files so small that each episode has its own.
     const source = await makeDataset([2, 2, 2, 2], { dataFilesSizeInMb: 1e-6 });
     const metadata = await LeRobotDatasetMetadata.load(source);
     const files = metadata.episodes.map((episode) => metadata.dataPath(episode).slice(source.length + 1));

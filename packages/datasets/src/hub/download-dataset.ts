@@ -22,17 +22,17 @@ export interface DownloadDatasetOptions extends HubOptions, DatasetParts {
   onWarning?: (message: string) => void;
 }
 
-/** Versions by which LeRobot tags datasets, those read here, newest first. */
+/** The version tags of LeRobot datasets that can be read here, newest first. */
 const VERSION_TAGS = ['v3.0', 'v2.1', 'v2.0'];
 
 /**
- * Brings a dataset of the Hugging Face Hub to this machine: `meta/`, and of the data and videos only the files that hold the chosen
- * episodes and cameras. Interrupted downloads continue where they stopped; every file is checked against the Hub's hash before it
- * gets its name; files that are there already are not fetched again, and files that never came from the Hub are never
- * overwritten. Where the Hub cannot be reached and everything needed is there, that is used, with a warning. A folder
- * that was not downloaded by this function and has everything needed is used without asking the Hub, unless `revision` is given.
+ * Downloads a dataset from the Hugging Face Hub: `meta/`, and only those data and video files that hold the selected episodes and cameras.
+ * Interrupted downloads resume where they stopped. Every file is verified against the Hub's hash before it gets its final name. Files that
+ * are already there are not downloaded again, and files that did not come from the Hub are never overwritten. If the Hub cannot be reached
+ * and everything needed is there, the local files are used, with a warning. A folder that was not downloaded by this function and has
+ * everything needed is used without contacting the Hub, unless `revision` is given.
  *
- * A video that the Hub itself lacks is a warning: the dataset can be used without that camera.
+ * A video missing on the Hub itself only causes a warning: the dataset can be used without that camera.
  *
  * @returns the absolute path of the dataset's folder.
  * @throws CraftError `HUB_NOT_FOUND`, `HUB_TOKEN`, `HUB_REVISION`, `HUB_OFFLINE`, `HUB_UNREACHABLE`, `HUB_CORRUPT`,
@@ -76,7 +76,7 @@ function warner({ onWarning }: DownloadDatasetOptions): (message: string) => voi
   return onWarning ?? ((message) => console.warn(message));
 }
 
-/** The dataset's warnings are given when it is opened for use. */
+/** The dataset's warnings are shown when it is opened for use. */
 function loadQuietly(root: string): Promise<LeRobotDatasetMetadata> {
   return LeRobotDatasetMetadata.load(root, { onWarning: () => {} });
 }
@@ -102,13 +102,13 @@ async function update(session: HubSession, root: string, options: DownloadDatase
     const context: FetchFilesOptions = { root, commit, record, onProgress, onWarning, signal };
     record.begin({ repo: options.repoId, endpoint: session.hubUrl, revision, commit });
     await fetchFiles(session, meta, context);
-    // A leftover table of episodes would be read as one of this revision's.
+    // A leftover table of episodes would be taken for one of this revision.
     removeStale(root, record, meta, 'meta/');
     record.finish(await fetchEpisodes(session, options, context));
   });
 }
 
-/** @returns the videos that the repository lacks. */
+/** @returns the videos missing from the repository. */
 async function fetchEpisodes(
   session: HubSession,
   options: DownloadDatasetOptions,
@@ -143,7 +143,7 @@ function warnOfAbsent(
 }
 
 /**
- * Whether all that is needed was downloaded at this commit and is untouched since. Then nothing more is asked and nothing written:
+ * Whether everything needed was downloaded at this commit and is unmodified since. Then the Hub is not contacted and nothing is written:
  * the folder may be on a read-only disk.
  */
 async function isUpToDate(
@@ -168,7 +168,7 @@ async function isUpToDate(
   return true;
 }
 
-/** Whether the folder is at the revision asked for, as far as is known. */
+/** Whether the folder is at the requested revision, as far as is known. */
 function holdsRevision(root: string, revision: string | undefined): boolean {
   const { last } = DownloadRecord.open(root);
   return revision === undefined || last?.revision === revision || last?.commit === revision;
@@ -188,7 +188,7 @@ async function requireLocal(root: string, options: DownloadDatasetOptions): Prom
   );
 }
 
-/** The first file that is needed and is not in the folder, or is of an older commit there; undefined when all are there. */
+/** The first needed file that is missing from the folder or belongs to an older commit; undefined if there is none. */
 async function firstMissing(root: string, options: DownloadDatasetOptions): Promise<string | undefined> {
   const info = join(root, 'meta', 'info.json');
   if (!existsSync(info)) return info;
@@ -207,23 +207,23 @@ async function firstMissing(root: string, options: DownloadDatasetOptions): Prom
     return error.message.split(': ')[0]!;
   }
   const { data, videos } = neededFiles(metadata, options);
-  // Videos that the Hub itself lacks are no reason to go back to it.
+  // Videos missing on the Hub itself are no reason to contact it again.
   const paths = [...data, ...videos].filter((path) => !record.isAbsent(path));
   const missing = paths.find((path) => !existsSync(localPath(root, path)) || isOld(path));
   return missing === undefined ? undefined : localPath(root, missing);
 }
 
-/** What of a dataset to fetch. */
+/** Which parts of a dataset to download. */
 interface DatasetParts {
-  /** Episodes by their index. Default: all. */
+  /** Indices of the episodes. Default: all. */
   episodes?: readonly number[];
-  /** Episodes to leave out of those. Default: none. */
+  /** Episodes to exclude from those. Default: none. */
   excludeEpisodes?: readonly number[];
   /** Video features, by their full names. Default: all; `[]` for training without cameras. */
   cameras?: readonly string[];
 }
 
-/** Paths within the dataset, with `/`, each once. */
+/** Paths within the dataset, with `/`, without duplicates. */
 interface NeededFiles {
   readonly data: readonly string[];
   readonly videos: readonly string[];
@@ -232,7 +232,7 @@ interface NeededFiles {
 /**
  * The data and video files that hold the chosen episodes.
  *
- * @throws CraftError `DATASET_EPISODES`, `DATASET_KEY` for a camera that the dataset has not, `DATASET_PATH_INVALID`
+ * @throws CraftError `DATASET_EPISODES`, `DATASET_KEY` for a camera that the dataset does not have, `DATASET_PATH_INVALID`
  */
 export function neededFiles(metadata: LeRobotDatasetMetadata, parts: DatasetParts): NeededFiles {
   const { cameras, excludeEpisodes = [] } = parts;

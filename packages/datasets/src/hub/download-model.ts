@@ -20,19 +20,19 @@ export interface DownloadModelOptions extends HubOptions {
   onWarning?: (message: string) => void;
 }
 
-/** What of a model repository to bring, and where to. */
+/** Which files of a model repository to download, and where to. */
 interface ModelFiles {
   repoId: string;
-  /** Where it lies unless `options.root` says otherwise. */
+  /** The target folder unless `options.root` is given. */
   cache: string;
   choose(session: HubSession, commit: string): Promise<RemoteFile[]>;
 }
 
 /**
- * Brings chosen files of a model repository to this machine, as `downloadDataset` does datasets: only what changed, verified, and
- * usable without the network afterwards.
+ * Downloads selected files of a model repository, as `downloadDataset` does for datasets: only changed files, verified, and usable offline
+ * afterwards.
  *
- * @returns the folder, absolute.
+ * @returns the absolute path of the folder.
  */
 async function downloadModelFiles(wanted: ModelFiles, options: DownloadModelOptions): Promise<string> {
   const session = openSession(wanted.repoId, 'model', options);
@@ -70,13 +70,13 @@ async function update(
     const record = DownloadRecord.open(root);
     record.begin({ repo: session.repo.name, endpoint: session.hubUrl, revision, commit });
     await fetchFiles(session, files, { root, commit, record, onProgress, onWarning, signal });
-    // A leftover index of shards would be read as this revision's.
+    // A leftover index of shards would be taken for this revision's.
     removeStale(root, record, files, '');
     record.finish();
   });
 }
 
-/** The first file of a completed download that is gone, or the folder itself when none was completed. */
+/** The first missing file of a completed download, or the folder itself if no download was completed. */
 function firstMissing(root: string): string | undefined {
   const record = DownloadRecord.open(root);
   if (!record.last?.complete) return root;
@@ -92,11 +92,11 @@ const POLICY_FILE = /\.(json|safetensors|model|txt)$/;
 const WEIGHTS = /(^|\/)(adapter_)?model(-\d+-of-\d+)?\.safetensors$/;
 
 /**
- * Brings a policy of the Hugging Face Hub to this machine, as {@link downloadDataset} does datasets: the files at the top of the
- * repository, or in its folder `pretrained_model`. By default it lies in {@link policyCacheFolder}.
+ * Downloads a policy from the Hugging Face Hub, as {@link downloadDataset} does for datasets: the files at the top level of the repository,
+ * or in its folder `pretrained_model`. The default location is {@link policyCacheFolder}.
  *
  * @param repoId `user/name`
- * @returns the folder, absolute, to use like any checkpoint's.
+ * @returns the absolute path of the folder, to be used like a checkpoint's.
  * @throws CraftError `HUB_NOT_FOUND`, `HUB_TOKEN`, `HUB_REVISION`, `HUB_OFFLINE`, `HUB_UNREACHABLE`, `HUB_CORRUPT`,
  * `HUB_LOCAL_DIFFERS`, `HUB_NOT_A_POLICY`, `HUB_REPO_ID`, `HUB_PATH`, `HUB_REFUSED`, `DISK_FULL`, `WRITE_FAILED`
  */
@@ -108,7 +108,7 @@ export async function downloadPolicy(repoId: string, options: DownloadPolicyOpti
 async function policyFiles(session: HubSession, commit: string): Promise<RemoteFile[]> {
   for (const folder of ['', 'pretrained_model']) {
     const listed = await listFolder(session, commit, folder);
-    // Whole folders but the top are listed with all that lies in them.
+    // Folders below the top level are listed recursively.
     const all =
       folder === '' ? [...listed, ...(await listFolder(session, commit, FAST_TOKENIZER_FOLDER))] : listed;
     const files = all.filter(({ path }) => POLICY_FILE.test(path));
@@ -127,11 +127,11 @@ const TOKENIZER_FILE =
   /^(tokenizer|tokenizer_config|special_tokens_map|added_tokens|processor_config|metadata)\.json$/;
 
 /**
- * Brings the tokeniser of a repository of the Hugging Face Hub to this machine: `tokenizer.json` and what belongs to it, not the
- * weights beside it. By default it lies in {@link tokenizerCacheFolder}.
+ * Downloads the tokeniser of a repository on the Hugging Face Hub: `tokenizer.json` and what belongs to it, not the weights next to it. The
+ * default location is {@link tokenizerCacheFolder}.
  *
  * @param repoId `user/name`, such as `google/paligemma-3b-pt-224`, whose licence has to be accepted on its page first
- * @returns the folder, absolute
+ * @returns the absolute path of the folder
  * @throws CraftError as {@link downloadPolicy}, `HUB_NOT_A_TOKENIZER` for a repository without `tokenizer.json`
  */
 export async function downloadTokenizer(repoId: string, options: DownloadModelOptions = {}): Promise<string> {

@@ -14,7 +14,7 @@ export function datasetCacheFolder(repoId: string): string {
   return join(folderVariable('HF_LEROBOT_HOME') ?? join(hfHome(), 'lerobot'), ...repoId.split('/'));
 }
 
-/** Where {@link downloadPolicy} keeps a policy: `$HF_HOME/craft/policies/<repoId>`, with `@<revision>` where one was asked for. */
+/** Where {@link downloadPolicy} keeps a policy: `$HF_HOME/craft/policies/<repoId>`, with `@<revision>` if one was requested. */
 export function policyCacheFolder(repoId: string, revision?: string): string {
   return modelCacheFolder('policies', repoId, revision);
 }
@@ -30,7 +30,7 @@ function modelCacheFolder(kind: string, repoId: string, revision: string | undef
   return join(hfHome(), 'craft', kind, user, name + suffix);
 }
 
-/** The Hub's address without a slash at its end: `HF_ENDPOINT`, by default https://huggingface.co. */
+/** The Hub's URL without a trailing slash: `HF_ENDPOINT`, by default https://huggingface.co. */
 export function hubEndpoint(): string {
   return (variable('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, '');
 }
@@ -57,7 +57,7 @@ export function hubToken(): string | undefined {
   return text === '' ? undefined : checkToken(text, file);
 }
 
-/** @throws CraftError `HUB_TOKEN` when the token has not the form that the Hub's client accepts; never shows the token. */
+/** @throws CraftError `HUB_TOKEN` if the token does not have the form that the Hub client accepts; never reveals the token. */
 export function checkToken(token: string, source: string): string {
   if (/^hf_[\x21-\x7e]+$/.test(token)) return token;
   throw new CraftError(
@@ -81,8 +81,8 @@ function folderVariable(name: string): string | undefined {
 const PART = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?$/;
 
 /**
- * Whether a text has the form of a name on the Hugging Face Hub, `user/name`. A relative folder of two levels has it too: look
- * for the folder first.
+ * Whether a text has the form of a name on the Hugging Face Hub, `user/name`. A relative path with two components has it too, so check for
+ * a folder first.
  *
  * @example
  * ```ts

@@ -1,14 +1,14 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import { tokenPage } from './environment.js';
 
-/** The Hub answered, with a refusal. */
+/** The Hub answered with a refusal. */
 export class HubStatusError extends Error {
   constructor(
     readonly url: string,
     readonly status: number,
-    /** The Hub's own name of the reason (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`), where it gives one. */
+    /** The Hub's error code (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`), if it gives one. */
     readonly errorCode: string | undefined,
-    /** The Hub's sentence. */
+    /** The Hub's message. */
     readonly detail: string,
   ) {
     super(`status ${status}${detail === '' ? '' : `: ${detail}`}`);
@@ -29,7 +29,7 @@ export class HubConnectionError extends Error {
   }
 }
 
-/** What messages say of a request: the repository, the Hub, and whether there is a token. */
+/** What error messages say about a request: the repository, the Hub, and whether there is a token. */
 interface Asked {
   readonly repo: { readonly type: string; readonly name: string };
   readonly hubUrl: string;
@@ -59,7 +59,7 @@ export function explainHubError(error: unknown, asked: Asked): unknown {
   return error;
 }
 
-/** The client's own error, which it makes of refusals inside an answer. */
+/** The client's own error, which it creates for refusals inside a response. */
 function clientError(error: unknown): HubStatusError | undefined {
   if (!(error instanceof Error && 'statusCode' in error && 'url' in error)) return undefined;
   return new HubStatusError(
@@ -82,7 +82,7 @@ export function repoName({ repo, hubUrl }: Asked): string {
   return `${repo.type} ${repo.name} on ${hubUrl}`;
 }
 
-/** Whether the Hub says that the repository exists and the revision does not. */
+/** Whether the Hub says that the repository exists but the revision does not. */
 export function isRevisionMissing(error: unknown): boolean {
   if (!(error instanceof HubStatusError) || error.status !== 404) return false;
   return error.errorCode === undefined
@@ -90,7 +90,7 @@ export function isRevisionMissing(error: unknown): boolean {
     : error.errorCode === 'RevisionNotFound';
 }
 
-/** Whether the Hub says that the revision exists and the file or folder does not. */
+/** Whether the Hub says that the revision exists but the file or folder does not. */
 export function isEntryMissing(error: unknown): boolean {
   return error instanceof HubStatusError && error.status === 404 && error.errorCode === 'EntryNotFound';
 }
@@ -127,7 +127,7 @@ function explainStatus(error: HubStatusError, { token }: Asked): [code: string, 
   return ['HUB_REFUSED', `the Hub refused the request (${said}): ${error.url}`];
 }
 
-/** A failed write of `path` as `DISK_FULL` or `WRITE_FAILED`; other errors pass unchanged. */
+/** Turns a failed write of `path` into `DISK_FULL` or `WRITE_FAILED`; other errors pass unchanged. */
 export function explainWriteError(error: unknown, path: string): unknown {
   const code = errnoCode(error);
   if (code === undefined || !(error instanceof Error) || !('syscall' in error)) return error;

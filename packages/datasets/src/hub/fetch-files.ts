@@ -15,7 +15,7 @@ import { type DownloadRecord, judgeLocal, remember, workFolder } from './record.
 import { hasContent, localPath, type RemoteFile } from './remote.js';
 import { clientParams, type HubSession, resolveUrl } from './session.js';
 
-/** How far a download has come. `files` and `bytes` count only what has to be fetched. */
+/** Progress of a download. `files` and `bytes` count only what has to be downloaded. */
 export interface DownloadProgress {
   /** The file that the last bytes belong to, as a path within the repository. */
   file: string;
@@ -31,16 +31,16 @@ export interface FetchFilesOptions {
   record: DownloadRecord;
   onProgress: (progress: DownloadProgress) => void;
   onWarning: (message: string) => void;
-  /** Aborted when the folder has been taken over by another process: then nothing more is written into it. */
+  /** Aborted when another process has taken over the folder: nothing more may then be written to it. */
   signal: AbortSignal;
 }
 
 const PARALLEL = 4;
 
 /**
- * Brings the given files to `root`; those that are there with the Hub's content are left alone.
+ * Downloads the given files to `root`; files that already have the Hub's content are left alone.
  *
- * @returns the number of files fetched.
+ * @returns the number of files downloaded.
  * @throws CraftError `HUB_LOCAL_DIFFERS`, `DISK_FULL` (before anything is fetched, where it can be known), and as fetchFile.
  */
 export async function fetchFiles(
@@ -70,7 +70,7 @@ export async function fetchFiles(
       try {
         await fetchFile(session, file, { root, commit, onBytes, signal });
       } catch (error) {
-        // The other files are stopped by the first failure, and theirs is only that.
+        // The first failure stops the other files, whose errors only follow from it.
         if (!signal.aborted) failure = error;
         stop.abort();
         return;
@@ -104,14 +104,14 @@ async function checkSpace(root: string, bytes: number): Promise<void> {
 interface FetchFileOptions {
   root: string;
   commit: string;
-  /** Bytes that arrived; negative when a beginning had to be thrown away. */
+  /** Bytes received; negative when a partial file had to be discarded. */
   onBytes: (bytes: number) => void;
   signal: AbortSignal;
 }
 
 /**
- * Fetches one file. What arrives is kept in `.cache/craft/<path>.<hash>.incomplete`, and the next attempt, now or in a later run,
- * asks for the rest. The file gets its name only after its size and hash are right.
+ * Downloads one file. What arrives is kept in `.cache/craft/<path>.<hash>.incomplete`, and the next attempt, now or in a later run,
+ * requests the rest. The file gets its final name only after its size and hash are verified.
  *
  * @throws CraftError `HUB_CORRUPT` (nothing of the file is kept), `HUB_UNREACHABLE`, `DISK_FULL`, `WRITE_FAILED`, and as
  * {@link explainHubError}.
@@ -126,7 +126,7 @@ async function fetchFile(session: HubSession, file: RemoteFile, options: FetchFi
     await fillPartial(session, file, partial, options);
     if (!(await isRight(partial, file))) {
       discard(partial, options);
-      // A bad beginning may be a leftover of a crash; what was fetched in one go is the Hub's own fault.
+      // A bad partial file may be left over from a crash; if the file was downloaded in one go, the Hub is at fault.
       if (resumed) await fillPartial(session, file, partial, options);
       if (!resumed || !(await isRight(partial, file))) {
         discard(partial, options);
@@ -144,20 +144,20 @@ async function fetchFile(session: HubSession, file: RemoteFile, options: FetchFi
   }
 }
 
-/** Bytes of a file that an earlier attempt has left. */
+/** Bytes of a file left by an earlier attempt. */
 function bytesKept(root: string, file: RemoteFile): number {
   return Math.min(sizeOf(partialPath(root, file)), file.size);
 }
 
-/** Named by the hash too: what is left of one version of a file is never continued with another. */
+/** The name includes the hash, so that a partial file is never continued with another version. */
 function partialPath(root: string, file: RemoteFile): string {
   return `${localPath(workFolder(root), file.path)}.${file.hash.slice(0, 16)}.incomplete`;
 }
 
-/** An attempt that brought this many bytes has made progress. */
+/** An attempt that brought this many bytes counts as progress. */
 const WORTHWHILE = 64 * 1024;
 
-/** Retries after lost connections; an attempt that made progress starts the count of failures anew. */
+/** Retries after lost connections; progress resets the count of failures. */
 async function fillPartial(
   session: HubSession,
   file: RemoteFile,
@@ -206,7 +206,7 @@ async function append(
   }
 }
 
-/** For a server that sends the whole file whatever part was asked for. */
+/** For a server that ignores range requests and sends the whole file. */
 async function restart(
   session: HubSession,
   file: RemoteFile,
@@ -222,7 +222,7 @@ async function restart(
   }
 }
 
-/** The file's bytes from `offset` on. Throws HubConnectionError when they end early or pause for too long. */
+/** The file's bytes from `offset` on. Throws HubConnectionError if they end early or stall for too long. */
 async function* content(
   session: HubSession,
   file: RemoteFile,
@@ -236,7 +236,7 @@ async function* content(
   const silence = new AbortController();
   const signal = AbortSignal.any([stop, silence.signal]);
   let timer: NodeJS.Timeout | undefined;
-  // The client's stream reports a failed request by its message alone, so the error itself is kept here.
+  // The client's stream reports only the message of a failed request, so the error itself is kept here.
   let failure: unknown;
   const fetchContent: typeof fetch = async (input, init) => {
     try {
@@ -252,7 +252,7 @@ async function* content(
       throw error;
     }
   };
-  // Size and address are known already; Xet's own protocol is left aside because only plain HTTP resumes at any byte.
+  // Size and URL are already known; Xet's own protocol is not used because only plain HTTP resumes at any byte.
   const downloadInfo = { size: file.size, etag: file.hash, url };
   const params = { ...clientParams(session), fetch: fetchContent, path: file.path, revision: commit };
   const blob = (await downloadFile({ ...params, downloadInfo, xet: false }))!;

@@ -1,31 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HubConnectionError, HubStatusError, networkReason } from './errors.js';
 
-/** How often and how fast a request is repeated after a failure that may pass. */
+/** How often and how fast a request is retried after a transient failure. */
 export interface RetryOptions {
-  /** Requests in all. Default 4. */
+  /** Total number of attempts. Default 4. */
   tries?: number;
-  /** Milliseconds before the first repetition, doubled each time. Default 500. */
+  /** Milliseconds before the first retry, doubled each time. Default 500. */
   delayMs?: number;
-  /** Milliseconds without an answer, or without a byte of it, after which a download's request counts as failed. Default 30000. */
+  /** Milliseconds without a response, or without another byte of it, after which a download request counts as failed. Default 30000. */
   timeoutMs?: number;
 }
 
 /** The defaults of {@link RetryOptions}. */
 export const patience: Required<RetryOptions> = { tries: 4, delayMs: 500, timeoutMs: 30_000 };
 
-/** Statuses that may pass. */
+/** Statuses of transient failures. */
 const PASSING = [408, 429, 500, 502, 503, 504];
 const MAX_WAIT_MS = 30_000;
 
 /**
- * The `fetch` handed to the Hub's client: repeats what may be repeated, gives up on a silent server, and turns every refusal into
- * an error that keeps the Hub's own reason (the client's errors lose the header that says whether the repository, the revision or
- * the file is missing).
+ * The `fetch` given to the Hub client: retries what may be retried, gives up on a silent server, and turns every refusal into an error that
+ * keeps the Hub's own reason (the client's errors lose the header that says whether the repository, the revision or the file is missing).
  *
- * undici's RetryAgent would replace little of this: it resumes a body within one request, at the storage's address, which has expired
- * by the time a long download is cut, and it counts repetitions however much each of them has brought. Continuing a file of an earlier
- * run, and the errors above, would stay ours in any case.
+ * undici's RetryAgent would replace little of this: it resumes a body within one request, at the storage URL, which has expired by the time
+ * a long download is cut off, and it counts retries regardless of progress. Resuming a file from an earlier run, and the errors above,
+ * would still be ours.
  *
  * @throws HubStatusError, HubConnectionError
  */
@@ -59,7 +58,7 @@ async function once(url: string, init: RequestInit | undefined, timeoutMs?: numb
   try {
     const response = await fetch(url, { ...init, signal: AbortSignal.any(signals) });
     if (!isInterface(url)) return response;
-    // Read here, so that an answer cut in the middle is asked for again like any other.
+    // Read here, so that a truncated response is retried like any other failure.
     const { status, headers } = response;
     const body = await response.arrayBuffer();
     return new Response(body.byteLength === 0 ? null : body, { status, headers });
@@ -72,7 +71,7 @@ async function once(url: string, init: RequestInit | undefined, timeoutMs?: numb
   }
 }
 
-/** Requests that change nothing, or the same thing again, may follow a connection lost in the middle; any may follow "try later". */
+/** Idempotent requests may be retried after the connection was lost midway; any request may be retried after "try later". */
 function mayRepeat(method: string, url: string, status: number | undefined): boolean {
   if (status !== undefined) return PASSING.includes(status) && (status === 429 || isIdempotent(method, url));
   return isIdempotent(method, url);
@@ -82,12 +81,12 @@ function isIdempotent(method: string, url: string): boolean {
   return method !== 'POST' || /\/(paths-info|preupload|objects\/batch)(\/|$)/.test(new URL(url).pathname);
 }
 
-/** An upload may take its time before the Hub answers. */
+/** An upload may take a while before the Hub answers. */
 function mayTimeOut(method: string, url: string): boolean {
   return method !== 'PUT' && isIdempotent(method, url);
 }
 
-/** Whether the answer is the Hub's own, and short, rather than a file's content. */
+/** Whether the response is a short one from the Hub's API, rather than a file's content. */
 function isInterface(url: string): boolean {
   return /^\/api\/|\.git\/info\/lfs\//.test(new URL(url).pathname);
 }

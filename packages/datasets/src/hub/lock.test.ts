@@ -14,7 +14,7 @@ afterEach(() => {
   rmSync(root, { recursive: true });
 });
 
-/** Makes whatever lock there is look as if its holder had stood still for two minutes. */
+/** Makes any existing lock look as if its holder had stalled for two minutes. */
 function stall(): void {
   const then = new Date(Date.now() - 120_000);
   for (const entry of readdirSync(root, { recursive: true, encoding: 'utf8' })) {
@@ -22,7 +22,7 @@ function stall(): void {
   }
 }
 
-/** A download that holds the lock until it is told to end. */
+/** A download that holds the lock until it is told to finish. */
 function hold(onWait: () => void = () => {}) {
   let end = () => {};
   const ended = new Promise<void>((resolve) => {

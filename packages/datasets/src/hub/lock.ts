@@ -18,20 +18,19 @@ import { workFolder } from './record.js';
 
 const LOOK_EVERY_MS = 100;
 const BEAT_EVERY_MS = 5000;
-/** A lock whose holder has not touched it for this long counts as abandoned, whatever machine it was taken on. */
+/** A lock that its holder has not touched for this long counts as abandoned, on whatever machine it was taken. */
 const STALE_MS = 60_000;
 
 /**
- * Runs `action` while no other process downloads into the same folder; the processes of one training run all ask for the same
- * dataset at once.
+ * Runs `action` while no other process downloads into the same folder; all processes of one training run request the same dataset at once.
  *
- * The lock is the folder `.cache/craft/locked` with one file in it, which has a name of its own for every holder. The holder touches
- * it every few seconds; a lock whose process has died, or stood still for a minute, is taken over. Nobody can remove another's lock
- * by mistake: a holder gives up only the file of its own name, and a folder with a file in it can be neither removed nor replaced.
+ * The lock is the folder `.cache/craft/locked` with one file in it, whose name is unique to its holder. The holder touches the file every
+ * few seconds; a lock whose process has died, or stalled for a minute, is taken over. Nobody can remove another's lock by mistake: a holder
+ * deletes only its own file, and a folder that contains a file can be neither removed nor replaced.
  *
  * @param onWait Called before each wait for another process.
- * @param action Told by its signal when the lock was taken over after a standstill. It should then stop; it is run again once the
- * lock is free, and so must be able to continue what is there.
+ * @param action Its signal is aborted if the lock was taken over after a stall. The action should then stop; it runs again once the lock is
+ * free, so it must be able to continue from what is there.
  */
 export async function whileLocked<T>(
   root: string,
@@ -73,7 +72,7 @@ function take(folder: string, name: string): boolean {
     if (!isAbandoned(path)) return false;
     rmSync(path, { force: true });
   }
-  // Windows renames no folder onto another one, not even an empty one.
+  // Windows cannot rename a folder onto another one, not even an empty one.
   removeIfEmpty(folder);
   const prepared = `${folder}-${name}`;
   try {
@@ -113,11 +112,11 @@ function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // It is not there, or it is someone's lock.
+    // It does not exist, or it is someone else's lock.
   }
 }
 
-/** Marks a lock as in use. False when it has been taken over. */
+/** Marks a lock as in use. False if it has been taken over. */
 function touch(lock: string): boolean {
   try {
     utimesSync(lock, new Date(), new Date());
@@ -135,7 +134,7 @@ function isAbandoned(lock: string): boolean {
     const { pid, host } = JSON.parse(readFileSync(lock, 'utf8')) as { pid: number; host: string };
     return host === hostname() && !isAlive(pid);
   } catch {
-    // It was given up this moment.
+    // It was released just now.
     return false;
   }
 }

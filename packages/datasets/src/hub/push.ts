@@ -22,28 +22,28 @@ import {
 export interface PushOptions extends HubOptions {
   /** A dataset's folder; a policy's, a checkpoint's or a run's; or a FAST tokenizer's. */
   folder: string;
-  /** `user/name`; created where it does not exist. A tokenizer is a repository of models. */
+  /** `user/name`; created if it does not exist. A tokenizer goes into a model repository. */
   repoId: string;
   type: 'dataset' | 'model' | 'tokenizer';
-  /** Visibility of a repository that is created. Default: the owner's setting, usually public. */
+  /** Visibility of a newly created repository. Default: the owner's setting, usually public. */
   private?: boolean;
   /** Title of the commit. Default: `Upload dataset`, `Upload policy` or `Upload tokenizer`. */
   message?: string;
-  /** Branch to commit to; created where it does not exist. Default: main. */
+  /** Branch to commit to; created if it does not exist. Default: main. */
   revision?: string;
-  /** Tag to set on the commit, moved where it exists. Default: for datasets their version (`v3.0`), by which LeRobot finds them. */
+  /** Tag to set on the commit, moved if it exists. Default for datasets: their version (`v3.0`), by which LeRobot finds them. */
   tag?: string;
   onProgress?: (progress: PushProgress) => void;
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning?: (message: string) => void;
 }
 
-/** How far an upload has come. */
+/** Progress of an upload. */
 export interface PushProgress {
   phase: 'hashing' | 'uploading' | 'committing';
   /** Path within the repository; empty while committing. */
   file: string;
-  /** Part of that file, 0 to 1. */
+  /** Fraction of that file, 0 to 1. */
   fraction: number;
 }
 
@@ -57,8 +57,8 @@ export interface PushResult {
 }
 
 /**
- * Uploads a dataset, a policy or a FAST tokenizer as one commit. Hidden files, unfinished ones and a recording's temporary `images/` stay
- * behind. A README.md is written where neither the folder nor the repository has one.
+ * Uploads a dataset, a policy or a FAST tokenizer as one commit. Hidden files, unfinished ones and a recording's temporary `images/` are
+ * skipped. A README.md is written if neither the folder nor the repository has one.
  *
  * @throws CraftError `HUB_TOKEN`, `HUB_UNREACHABLE`, `HUB_REFUSED`, `HUB_REPO_ID`, `HUB_OFFLINE`, `DATASET_FILE_MISSING` for a
  * dataset whose data is not complete, `POLICY_NOT_FOUND`, `TOKENIZER_NOT_FOUND`, and as {@link LeRobotDatasetMetadata.load}.
@@ -173,7 +173,7 @@ async function makeRepo(session: HubSession, accessToken: string, options: PushO
   if (revision !== 'main') await ignoringConflict(() => createBranch({ ...params, branch: revision }));
 }
 
-/** The Hub answers 409 for what exists already. */
+/** The Hub answers 409 if something already exists. */
 async function ignoringConflict(action: () => Promise<unknown>): Promise<void> {
   try {
     await action();
@@ -247,8 +247,8 @@ function datasetCard(folder: string, repoId: string): string {
 }
 
 /**
- * The card of a policy: its type, the dataset and settings of its training as far as the folder tells (`train_config.json`), and,
- * where it was trained with CRaFT, CRaFT's settings (`craft_config.json`).
+ * The card of a policy: its type, its dataset and training settings as far as the folder has them (`train_config.json`), and, if it was
+ * trained with CRaFT, CRaFT's settings (`craft_config.json`).
  */
 function policyCard(folder: string, repoId: string): string {
   const config = readObject(folder, 'config.json') ?? {};
@@ -324,7 +324,7 @@ function frontMatter(lines: readonly string[]): string {
   return ['---', ...lines, '---'].join('\n');
 }
 
-/** A text as a YAML scalar; JSON's strings are YAML's. */
+/** A text as a YAML scalar: JSON strings are valid YAML. */
 function quoted(text: string): string {
   return /^[A-Za-z][\w./-]*$/.test(text) && !/^(yes|no|on|off|true|false|null)$/i.test(text)
     ? text

@@ -9,7 +9,7 @@ const fileSchema = z.object({
   size: z.number(),
   algorithm: z.enum(['sha256', 'git-sha1']),
   hash: z.string(),
-  /** Modification time in milliseconds when the content was last known to have this hash. */
+  /** Modification time in milliseconds when the content was last known to match this hash. */
   mtime_ms: z.number(),
   /** Commit of the repository that the content belongs to. */
   commit: z.string(),
@@ -21,9 +21,9 @@ const recordSchema = z.object({
   /** Branch, tag or commit of the last download. */
   revision: z.string(),
   commit: z.string(),
-  /** Whether that download came to its end. */
+  /** Whether that download was completed. */
   complete: z.boolean(),
-  /** Files that its metadata names and the repository lacks. */
+  /** Files named by its metadata that the repository does not have. */
   absent: z.array(z.string()),
   files: z.record(z.string(), fileSchema),
 });
@@ -32,14 +32,14 @@ type RecordedFile = z.infer<typeof fileSchema>;
 
 const WRITE_EVERY_MS = 1000;
 
-/** The folder, below a downloaded repository, for the record and for files that are not complete yet. */
+/** The folder, inside a downloaded repository, for the record and incomplete files. */
 export function workFolder(root: string): string {
   return join(root, '.cache', 'craft');
 }
 
 /**
- * What is known of a downloaded folder, kept in `.cache/craft/hub.json` inside it: which files came from the Hub and their hashes,
- * so that they need not be read again to know that they are right.
+ * What is known about a downloaded folder, kept in `.cache/craft/hub.json` inside it: which files came from the Hub, and their hashes, so
+ * that they need not be read again to be verified.
  */
 export class DownloadRecord {
   readonly #path: string;
@@ -52,7 +52,7 @@ export class DownloadRecord {
     this.#content = content;
   }
 
-  /** An absent or unreadable record is an empty one: files are then compared by their hashes. */
+  /** A missing or unreadable record counts as empty: files are then compared by their hashes. */
   static open(root: string): DownloadRecord {
     const path = join(workFolder(root), 'hub.json');
     let content: RecordContent | undefined;
@@ -64,7 +64,7 @@ export class DownloadRecord {
     return new DownloadRecord(path, content);
   }
 
-  /** The last download, or undefined for a folder that nothing was downloaded into. */
+  /** The last download, or undefined if nothing was downloaded into the folder. */
   get last(): Omit<RecordContent, 'files'> | undefined {
     return this.#content;
   }
@@ -74,7 +74,7 @@ export class DownloadRecord {
     return this.#content?.files ?? {};
   }
 
-  /** Whether a file is as it was when it had the recorded hash. */
+  /** Whether a file is unmodified since it had the recorded hash. */
   isUntouched(path: string, local: string): boolean {
     const known = this.files[path];
     const stat = statSync(local, { throwIfNoEntry: false });
@@ -91,7 +91,7 @@ export class DownloadRecord {
     this.#changed = true;
   }
 
-  /** @param absent files that were asked for and that the repository lacks. */
+  /** @param absent requested files that the repository does not have. */
   finish(absent: readonly string[] = []): void {
     this.#content!.complete = true;
     this.#content!.absent = [...new Set([...this.#content!.absent, ...absent])].sort();
@@ -120,7 +120,7 @@ export class DownloadRecord {
   }
 }
 
-/** The commit that a folder was downloaded at; null for one that nothing was downloaded into. */
+/** The commit at which a folder was downloaded; null if nothing was downloaded into it. */
 export function downloadedCommit(root: string): string | null {
   return DownloadRecord.open(root).last?.commit ?? null;
 }
@@ -133,10 +133,10 @@ interface LocalContext {
 }
 
 /**
- * What to do about a file of the repository, given what lies in the folder:
- * - nothing there, or an older state of the file that came from the Hub: fetch it;
- * - the Hub's content: nothing, and remember it;
- * - something that never came from the Hub, such as a recording of the user's own: refuse, nothing of theirs is overwritten;
+ * Decides what to do about a file of the repository, given what is in the folder:
+ * - nothing, or an older version that came from the Hub: download it;
+ * - the Hub's content: nothing, but record it;
+ * - something that never came from the Hub, such as the user's own recording: refuse, so that nothing of theirs is overwritten;
  * - a downloaded file that was changed here since: metadata is kept as it is with a warning, since it may have been repaired
  *   or edited; anything else is fetched again with a warning.
  *
@@ -168,7 +168,7 @@ export async function judgeLocal(file: RemoteFile, context: LocalContext): Promi
   return 'keep';
 }
 
-/** Notes that the local file has the Hub's content. */
+/** Records that the local file has the Hub's content. */
 export function remember(file: RemoteFile, { root, commit, record }: LocalContext): void {
   const { size, algorithm, hash } = file;
   const { mtimeMs } = statSync(localPath(root, file.path));
@@ -177,7 +177,7 @@ export function remember(file: RemoteFile, { root, commit, record }: LocalContex
   record.set(file.path, { size, algorithm, hash, mtime_ms: mtimeMs, commit });
 }
 
-/** Removes what was downloaded below `folder`, is untouched since, and is not among the files of the repository any more. */
+/** Removes files below `folder` that were downloaded, are unmodified since, and are no longer in the repository. */
 export function removeStale(
   root: string,
   record: DownloadRecord,

@@ -11,23 +11,23 @@ export interface RemoteFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** What to check the content with: SHA-256 of a large file, git's blob SHA-1 of any other. */
+  /** The hash to verify the content with: SHA-256 of a large file, git's blob SHA-1 of any other. */
   readonly algorithm: 'sha256' | 'git-sha1';
   /** Hexadecimal. */
   readonly hash: string;
 }
 
-/** A revision as asked for, and the commit that it is now. */
+/** A requested revision, and the commit that it now points to. */
 interface ResolvedRevision {
   readonly revision: string;
   readonly commit: string;
 }
 
 /**
- * The first of the given revisions that exists. Files are fetched by its commit, so that all are of one state of the repository
- * even if a branch moves meanwhile.
+ * The first of the given revisions that exists. Files are downloaded by its commit, so that all belong to one state of the repository even
+ * if a branch moves meanwhile.
  *
- * @throws CraftError `HUB_REVISION` when there is none, and as {@link explainHubError}.
+ * @throws CraftError `HUB_REVISION` if none exists, and as {@link explainHubError}.
  */
 export async function resolveRevision(
   session: HubSession,
@@ -53,7 +53,7 @@ export async function resolveRevision(
   );
 }
 
-/** All files below a folder of the repository (`''`: its top level only), at one commit; none when there is no such folder. */
+/** All files below a folder of the repository (`''`: top level only) at one commit; none if there is no such folder. */
 export async function listFolder(session: HubSession, commit: string, folder: string): Promise<RemoteFile[]> {
   const { listFiles } = await import('@huggingface/hub');
   const files: RemoteFile[] = [];
@@ -70,7 +70,7 @@ export async function listFolder(session: HubSession, commit: string, folder: st
 
 const PATHS_PER_REQUEST = 500;
 
-/** What the Hub knows of the given paths, by path; those it has not are left out. */
+/** The Hub's information on the given paths, by path; unknown paths are left out. */
 export async function lookUp(
   session: HubSession,
   commit: string,
@@ -109,7 +109,7 @@ function remoteFile(session: HubSession, { path, size, oid, lfs }: Entry): Remot
 }
 
 /**
- * Where a file of the repository goes below `root`.
+ * The local path, below `root`, of a file of the repository.
  *
  * @throws CraftError `HUB_PATH` for a path that would leave `root`, here or on Windows.
  */
@@ -123,7 +123,7 @@ export function localPath(root: string, path: string): string {
 }
 
 /**
- * Whether a local file, of the right size already, has the Hub's content. Git puts a header with the size before a small file's
+ * Whether a local file, already of the right size, has the Hub's content. For small files, git hashes a header with the size before the
  * bytes.
  */
 export async function hasContent(path: string, { algorithm, size, hash }: RemoteFile): Promise<boolean> {

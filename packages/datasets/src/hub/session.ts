@@ -3,7 +3,7 @@ import { checkRepoId, checkToken, hubEndpoint, hubOffline, hubToken } from './en
 import { explainHubError } from './errors.js';
 import { hubFetch, patience, type RetryOptions } from './http.js';
 
-/** How to reach the Hub; what is left out comes from the environment, as in Python's `huggingface_hub`. */
+/** How to reach the Hub; omitted options come from the environment, as in Python's `huggingface_hub`. */
 export interface HubOptions {
   /** Access token. Default: `HF_TOKEN`, else the file of `hf auth login`. */
   token?: string;
@@ -11,11 +11,11 @@ export interface HubOptions {
   hubUrl?: string;
   /** Never use the network. Default: `HF_HUB_OFFLINE`. */
   offline?: boolean;
-  /** Patience with failures that may pass. */
+  /** Retries after transient failures. */
   retry?: RetryOptions;
 }
 
-/** One repository on one Hub, with everything that the client's calls take. */
+/** One repository on one Hub, with everything that the client's calls need. */
 export interface HubSession {
   readonly repo: RepoId & { type: 'dataset' | 'model' };
   readonly hubUrl: string;
@@ -48,7 +48,7 @@ export function clientParams(session: HubSession) {
   return { repo, hubUrl, fetch, ...(token === undefined ? {} : { accessToken: token }) };
 }
 
-/** The address of a file's content. */
+/** The URL of a file's content. */
 export function resolveUrl(session: HubSession, commit: string, path: string): string {
   const { repo, hubUrl } = session;
   const parts = path.split('/').map(encodeURIComponent).join('/');

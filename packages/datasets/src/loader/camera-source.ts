@@ -5,7 +5,7 @@ import type { LeRobotDatasetMetadata } from '../dataset/metadata.js';
 import type { EpisodeRecord } from '../dataset/metadata-formats.js';
 import type { FrameTask, ImageTask, VideoTask } from './frame-decoder.js';
 
-/** What of a dataset its cameras need; a `LeRobotDataset` or `StreamingDataset` has it. */
+/** What is needed of a dataset to read its cameras; a `LeRobotDataset` or `StreamingDataset` has it. */
 export interface CameraDataset {
   readonly repoId: string;
   readonly metadata: LeRobotDatasetMetadata;
@@ -23,13 +23,13 @@ interface FramePlace {
   readonly time: number;
 }
 
-/** A place, and where its picture goes in a buffer of frames. */
+/** A frame, and its position in a buffer of frames. */
 export interface FrameWanted {
   readonly place: FramePlace;
   readonly slot: number;
 }
 
-/** A camera of a dataset: where each frame's image is. */
+/** A camera of a dataset: locates the image of each frame. */
 export class CameraSource {
   /** Pixels of the stored frames. */
   readonly height: number;
@@ -42,7 +42,7 @@ export class CameraSource {
 
   /**
    * @param key the camera's policy key
-   * @throws CraftError `DATASET_KEY` where the feature is no camera, `VIDEO_MISSING` (from the first batch on) where a file is
+   * @throws CraftError `DATASET_KEY` if the feature is not a camera, `VIDEO_MISSING` (from the first batch on) if a file is missing
    */
   constructor(
     private readonly dataset: CameraDataset,
@@ -73,7 +73,7 @@ export class CameraSource {
   }
 
   /**
-   * Looks whether every video of the loaded episodes is there, before hours of training find out.
+   * Checks that every video of the loaded episodes exists, rather than failing hours into training.
    *
    * @throws CraftError `VIDEO_MISSING` naming the first missing file, its episode and camera
    */
@@ -90,7 +90,7 @@ export class CameraSource {
     }
   }
 
-  /** What has to be decoded for these frames. Tasks are in the order of files and of times or rows. */
+  /** The decoding tasks for these frames, ordered by file and then by time or row. */
   tasks(frames: readonly FrameWanted[]): FrameTask[] {
     return this.#isVideo ? this.#videoTasks(frames) : this.#imageTasks(frames);
   }
@@ -133,7 +133,7 @@ export class CameraSource {
   }
 }
 
-/** Groups by file; files in the order of their names, what is in one in the order of times or rows. */
+/** Groups by file; files are ordered by name, the entries of each by time or row. */
 function byFile<T extends { path: string; at: number }>(wanted: readonly T[]): [path: string, group: T[]][] {
   const groups: [string, T[]][] = [];
   const ordered = wanted.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : a.at - b.at));

@@ -69,7 +69,7 @@ test('a missing video is named at once, with its episode, camera and remedy', as
     CAMERA,
     "--dataset.cameras='[]'",
   );
-  // Only the chosen episodes' files have to be there.
+  // Only the files of the selected episodes are required.
   await new FrameLoader(await open(root, [0]), { cameras: [CAMERA], numWorkers: 1 }).close();
 });
 

@@ -5,32 +5,32 @@ import { VideoPool } from '../video/pool.js';
 import { StopGate } from '../worker-pool.js';
 import { ParquetImages } from './parquet-images.js';
 
-/** Frames of one video, for places in a buffer. */
+/** Frames of one video, and their positions in a buffer. */
 export interface VideoTask {
   readonly kind: 'video';
   readonly path: string;
   /** Seconds within the file, ascending. */
   readonly times: number[];
-  /** Place of each in the buffer, in frames. */
+  /** Position of each in the buffer, in frames. */
   readonly slots: number[];
 }
 
-/** Images stored in the rows of one Parquet file, for places in a buffer. */
+/** Images stored in the rows of one Parquet file, and their positions in a buffer. */
 export interface ImageTask {
   readonly kind: 'image';
   readonly path: string;
   readonly column: string;
   /** Rows within the file, ascending. */
   readonly rows: number[];
-  /** Name of each in errors: its episode and frame. */
+  /** Name of each in error messages: its episode and frame. */
   readonly names: string[];
-  /** Place of each in the buffer, in frames. */
+  /** Position of each in the buffer, in frames. */
   readonly slots: number[];
 }
 
 export type FrameTask = VideoTask | ImageTask;
 
-/** What a frame decoder is asked: tasks into one buffer of frames of one size. */
+/** A request to a frame decoder: tasks that fill one buffer with frames of one size. */
 export interface FrameRequest {
   readonly tasks: FrameTask[];
   /** uint8 [n, height, width, 3] */
@@ -42,15 +42,15 @@ export interface FrameRequest {
 
 /** Settings of a decoder; plain data, so that it can be sent to a worker. */
 export interface DecoderSettings {
-  /** null: none; `memory`; else a folder. */
+  /** Where decoded frames are cached: null for nowhere, `memory`, or a folder. */
   readonly frameCache: string | null;
-  /** Bound on a memory cache, bytes. */
+  /** Size limit of a memory cache, bytes. */
   readonly cacheBytes: number;
   /** Memory of the workers' StopGate; absent in the main thread. */
   readonly gate?: SharedArrayBuffer;
 }
 
-/** Does frame requests one after the other; one lives in each worker, or in the main thread where there are no workers. */
+/** Handles frame requests one after the other. Each worker has one; without workers, the main thread has one. */
 export class FrameDecoder {
   readonly #pool: VideoPool;
   readonly #images = new ParquetImages();
@@ -79,7 +79,7 @@ export class FrameDecoder {
     }
   }
 
-  /** A batch that was under way when the decoder was closed must not open files again. */
+  /** A batch in progress when the decoder was closed must not open files again. */
   #requireOpen(): void {
     if (this.#closed) throw new CraftError('LOADER_CLOSED', 'the loader of camera frames is closed');
   }
@@ -135,7 +135,7 @@ function requireSize(where: string, found: Size, expected: Size): void {
   );
 }
 
-/** Shares tasks out to `parts` requests of about as many frames each; neighbours in a file stay together. */
+/** Splits tasks into `parts` requests of about equal numbers of frames; neighbours in a file stay together. */
 export function shareOut(tasks: readonly FrameTask[], parts: number): FrameTask[][] {
   const total = tasks.reduce((sum, { slots }) => sum + slots.length, 0);
   const size = Math.ceil(total / parts);

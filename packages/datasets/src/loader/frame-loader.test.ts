@@ -121,7 +121,7 @@ test.each([0, 2])('images of the data files and videos side by side, %i workers'
     const [episodes, frames] = [of('episode_index'), of('frame_index')];
     const pictures = episodes.map((episode, i) => picture(episode, frames[i]!));
     expectFrames(loaded[WRIST]!.rgb, pictures);
-    // Encoding changes a level here and there, never the frame: the next one's blue is 16 levels away.
+    // Encoding changes a value here and there, never the frame: the next one's blue differs by 16 levels.
     pictures.forEach((expected, i) => {
       const at = i * BYTES + 2;
       for (let pixel = 0; pixel < BYTES; pixel += 300) {

@@ -12,9 +12,9 @@ export interface FrameLoaderOptions {
   cameras: readonly string[];
   /** Worker threads, at most one per processor; 0 decodes in the calling thread. Default 4, as LeRobot's. */
   numWorkers?: number;
-  /** How far, in seconds, a frame may lie from its time. Default 1e-4. */
+  /** Largest allowed distance between a frame and its timestamp, in seconds. Default 1e-4. */
   toleranceS?: number;
-  /** Where decoded frames are kept: null nowhere, `memory`, or a folder. Default null. */
+  /** Where decoded frames are cached: null for nowhere, `memory`, or a folder. Default null. */
   frameCache?: string | null;
 }
 
@@ -26,10 +26,10 @@ export interface LoadedFrames {
   readonly width: number;
 }
 
-/** Bound on all memory caches of decoded frames together. */
+/** Size limit of all memory caches of decoded frames together. */
 const CACHE_BYTES = 2 * 2 ** 30;
 
-/** A dataset whose rows can be asked for. */
+/** A dataset whose rows can be requested. */
 interface RowDataset extends CameraDataset {
   batch(rows: readonly SubsetIndex[]): Batch;
 }
@@ -46,7 +46,7 @@ export class FrameLoader {
 
   /**
    * @param datasets one, or the members of a mixture in its order
-   * @throws CraftError `VIDEO_MISSING`, `DATASET_KEY`, `FRAME_SIZE` where a camera's size differs between datasets
+   * @throws CraftError `VIDEO_MISSING`, `DATASET_KEY`, `FRAME_SIZE` if a camera's frame size differs between datasets
    */
   constructor(datasets: CameraDataset | readonly CameraDataset[], options: FrameLoaderOptions) {
     this.#datasets = 'metadata' in datasets ? [datasets] : datasets;
@@ -66,14 +66,14 @@ export class FrameLoader {
     this.#toleranceS = options.toleranceS ?? 1e-4;
   }
 
-  /** The frames of some rows of the only dataset, by camera. @throws CraftError as {@link loadBatch} */
+  /** The frames of some rows, for a loader with one dataset, by camera. @throws CraftError as {@link loadBatch} */
   load(rows: readonly SubsetIndex[]): Promise<Record<string, LoadedFrames>> {
     return this.loadBatch((this.#datasets[0] as RowDataset).batch(rows));
   }
 
   /**
-   * The frames that belong to a batch of numbers, by camera: its `episode_index`, `frame_index`, `timestamp` and, in a mixture,
-   * `dataset_index` say which.
+   * The frames of a batch, by camera. The batch's `episode_index`, `frame_index`, `timestamp` and, in a mixture, `dataset_index` identify
+   * them.
    *
    * @throws CraftError naming file and time of the first frame that cannot be read
    */
@@ -93,7 +93,7 @@ export class FrameLoader {
     return Object.fromEntries(loaded);
   }
 
-  /** Releases the frames' buffers for later batches; the frames must not be used any more. */
+  /** Returns the frames' buffers for reuse by later batches; the frames must no longer be used. */
   release(frames: Readonly<Record<string, LoadedFrames>>): void {
     for (const { rgb } of Object.values(frames)) {
       const buffer = rgb.buffer as SharedArrayBuffer;
@@ -132,7 +132,7 @@ function requireOneSize(sources: readonly CameraSource[]): void {
   );
 }
 
-/** Decodes frames in worker threads (or, with none, in this one). Which thread decodes what changes nothing in the result. */
+/** Decodes frames in worker threads (or, with none, in the calling thread). The result does not depend on which thread decodes what. */
 export class FrameWorkers {
   readonly #pool: WorkerPool<FrameDecoder>;
 
@@ -169,7 +169,7 @@ export class FrameWorkers {
     );
   }
 
-  /** Ends the threads, after the frames they are at; requests not done by then fail. */
+  /** Ends the threads after their current frames; unfinished requests fail. */
   close(): Promise<void> {
     return this.#pool.close();
   }

@@ -12,7 +12,7 @@ import { LeRobotDatasetWriter } from '../writer/writer.js';
 import { FrameLoader } from './frame-loader.js';
 import { ParquetImages } from './parquet-images.js';
 
-/** Bytes that were read from files, by whatever call. */
+/** Bytes read from files, by whatever call. */
 const read = vi.hoisted(() => ({ bytes: 0, calls: 0 }));
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>();
@@ -37,7 +37,7 @@ beforeEach(() => {
 const folder = mkdtempSync(join(tmpdir(), 'craft-images-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Bytes that cannot be compressed and that only this row has. */
+/** Incompressible bytes, different for every row. */
 function noise(row: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   let state = row + 1;
@@ -91,7 +91,7 @@ describe('every row of', () => {
   ])('%s', async (name, options) => {
     const rows: ({ bytes: Uint8Array; path: string } | null)[] = rowsOf(40);
     rows[5] = null;
-    // For a dictionary to be worth it.
+    // So that a dictionary pays off.
     for (let i = 20; i < 40; i++) rows[i] = rows[i % 7]!;
     const path = writeImages(`${name}.parquet`, rows, options);
     const images = new ParquetImages();

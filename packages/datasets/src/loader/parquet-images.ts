@@ -13,12 +13,12 @@ import { compressors } from 'hyparquet-compressors';
 import { LRUCache } from 'lru-cache';
 import { firstLine, missingFile } from '../dataset/dataset-files.js';
 
-/** Files held open. */
+/** Maximum number of open files. */
 const MAX_OPEN = 16;
-/** Bound on the pages kept in memory, bytes; most writers make pages of about 1 MiB. */
+/** Size limit of the pages kept in memory, bytes; most writers make pages of about 1 MiB. */
 const PAGE_CACHE_BYTES = 32 * 2 ** 20;
 
-/** Images by row within a page; null where a row has none. */
+/** Images by row within a page; null for a row without one. */
 type PageImages = readonly (Uint8Array | null | undefined)[];
 
 /** A data page of a column chunk: its header and content. */
@@ -39,8 +39,8 @@ interface ColumnChunk {
 }
 
 /**
- * Reads images stored as bytes in Parquet files, one row at a time. Of a file only the footer, the headers of pages and the page with
- * the row are read, so that training in random order never holds whole files. Not shared between threads: each has its own.
+ * Reads images stored as bytes in Parquet files, one row at a time. Only a file's footer, its page headers and the page that holds the row
+ * are read, so training in random order never holds whole files. Not shared between threads: each has its own.
  *
  * @example
  * ```ts
@@ -52,13 +52,13 @@ export class ParquetImages {
   readonly #files = new LRUCache<string, ImageFile>({ max: MAX_OPEN, dispose: (file) => file.close() });
   readonly #pages: LRUCache<string, PageImages>;
 
-  /** @param cacheBytes Bound on the pages kept in memory. Default 32 MiB. */
+  /** @param cacheBytes Size limit of the pages kept in memory. Default 32 MiB. */
   constructor(cacheBytes = PAGE_CACHE_BYTES) {
     this.#pages = new LRUCache({ maxSize: cacheBytes, sizeCalculation: sizeOf });
   }
 
   /**
-   * The encoded image (PNG, JPEG, …) of a row; undefined where there is none.
+   * The encoded image (PNG, JPEG, …) of a row; undefined if there is none.
    *
    * @param column Name of an image feature: a struct with a field `bytes`.
    * @throws CraftError `DATASET_FILE_MISSING`, `DATASET_FILE_UNREADABLE`, `DATASET_FILE_INVALID`.
@@ -134,7 +134,7 @@ class ImageFile {
     }
   }
 
-  /** Where a row of the file is, in terms of its row group; undefined where the file has no such row or column. */
+  /** Locates a row of the file within its row group; undefined if the file has no such row or column. */
   find(
     column: string,
     row: number,
@@ -187,7 +187,7 @@ class ImageFile {
   }
 
   #header(at: number, end: number): { header: PageHeader; bytes: number } {
-    // Headers have some fifty bytes, or thousands where they hold a page's extremes.
+    // Headers take some fifty bytes, or thousands if they hold a page's min/max statistics.
     for (let length = 512; ; length *= 16) {
       const reader = { view: new DataView(readRange(this.#file, at, Math.min(at + length, end))), offset: 0 };
       try {
@@ -199,7 +199,7 @@ class ImageFile {
     }
   }
 
-  /** Decodes one page, as a file of its own that has nothing else. */
+  /** Decodes one page, as a file that contains nothing else. */
   async decode(column: string, chunk: ColumnChunk, page: Page, group: number): Promise<PageImages> {
     const [from, to] = chunk.dictionary ?? [0, 0];
     const magic = 4;
@@ -243,7 +243,7 @@ function onlyBytes(metadata: FileMetaData, column: string): SchemaElement[] {
   return [{ ...root, num_children: 1 }, { ...struct.element, num_children: 1 }, bytes.element];
 }
 
-/** The end of a file, which has its metadata: their length is in the last eight bytes, before the magic number. */
+/** The end of a file, which holds its metadata; the metadata's length is in the last eight bytes, before the magic number. */
 function readFooter(file: number): ArrayBuffer {
   const { size } = fstatSync(file);
   const tail = new DataView(readRange(file, Math.max(0, size - 8), size));

@@ -4,17 +4,17 @@ import { invalidVideo } from './demuxer.js';
 import { type FFmpeg, reasonOf } from './ffmpeg.js';
 import { seconds } from './packet-index.js';
 
-/** Called with every wanted frame; the frame is valid during the call only. */
+/** Called for every requested frame; the frame is valid only during the call. */
 type OnFrame = (packet: number, frame: Frame) => void;
 
 /** How many frames ahead a request may be and still count as sequential reading. */
 const READING_ON = 16;
 
 /**
- * Decodes chosen packets of one video with as little work as possible.
+ * Decodes selected packets of one video with as little work as possible.
  *
- * It knows what the decoder still holds (`#from`, `#shownUpTo`), so that reading on never seeks and jumping never decodes
- * anything before the key frame or after the packet that is wanted.
+ * It tracks what the decoder still holds (`#from`, `#shownUpTo`), so that sequential reading never seeks, and a jump never decodes anything
+ * before the key frame or after the requested packet.
  */
 export class Decoder {
   readonly #demuxer: Demuxer;
@@ -25,9 +25,9 @@ export class Decoder {
   readonly #joinsUp: boolean;
   /** The key packet that decoding started from; Infinity when the decoder holds nothing. */
   #from = Number.POSITIVE_INFINITY;
-  /** Presentation time of the latest frame that came out since then. */
+  /** Presentation time of the latest frame output since then. */
   #shownUpTo = Number.NEGATIVE_INFINITY;
-  /** Presentation time of the last frame of the request before. */
+  /** Presentation time of the last frame of the previous request. */
   #last = Number.NaN;
   #remaining = new Set<number>();
   #onFrame: OnFrame = () => {};
@@ -61,9 +61,9 @@ export class Decoder {
   }
 
   /**
-   * Decodes the given packets; each is handed to `onFrame` exactly once.
+   * Decodes the given packets; each is passed to `onFrame` exactly once.
    *
-   * @param packets Without duplicates, in the order of showing.
+   * @param packets Without duplicates, in presentation order.
    * @throws CraftError `VIDEO_INVALID` when one cannot be decoded.
    */
   decode(packets: readonly number[], onFrame: OnFrame): void {
@@ -80,8 +80,8 @@ export class Decoder {
         this.#goTo(packet);
         while (this.#demuxer.position <= packet && this.#remaining.has(packet)) this.#feed();
       }
-      // Some frames may still be inside the decoder. Feeding more packets brings them out and keeps the position, which suits
-      // sequential reading; draining decodes nothing more, which suits jumps.
+      // Some frames may still be inside the decoder. Feeding more packets outputs them and keeps the position, which suits sequential
+      // reading; draining decodes nothing more, which suits jumps.
       while (readingOn && this.#remaining.size > 0 && this.#feed());
       if (this.#remaining.size > 0) this.#drain();
       const [missing] = this.#remaining;
@@ -94,7 +94,7 @@ export class Decoder {
     }
   }
 
-  /** Moves to where feeding packets will bring out `packet`, unless the decoder is already there. */
+  /** Moves to a position from which feeding packets outputs `packet`, unless the decoder is already there. */
   #goTo(packet: number): void {
     const { index, position } = this.#demuxer;
     const key = index.keyFor(packet);
@@ -111,7 +111,7 @@ export class Decoder {
     this.#shownUpTo = Number.NEGATIVE_INFINITY;
   }
 
-  /** Sends one packet and takes what comes out. False at the end of the file. */
+  /** Sends one packet and receives the frames that come out. False at the end of the file. */
   #feed(): boolean {
     const { position, packet } = this.#demuxer;
     if (!this.#demuxer.next()) return false;

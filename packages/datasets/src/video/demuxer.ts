@@ -10,7 +10,7 @@ export class Demuxer {
   readonly codecParameters: CodecParameters;
   readonly timeBase: { num: number; den: number };
   readonly index: PacketIndex;
-  /** As the container says; 0 where it does not. */
+  /** As stated by the container; 0 if it does not say. */
   readonly fps: number;
   /** The packet that `next` read last. */
   readonly packet: Packet;
@@ -21,13 +21,13 @@ export class Demuxer {
   #position: number;
   #sought = false;
 
-  /** @throws CraftError `VIDEO_INVALID` when the file is no video, is truncated, or has no video stream. */
+  /** @throws CraftError `VIDEO_INVALID` if the file is not a video, is truncated, or has no video stream. */
   constructor(path: string, ffmpeg: FFmpeg) {
     const { av, constants } = ffmpeg;
     this.path = path;
     this.#ffmpeg = ffmpeg;
     this.#context = new av.FormatContext();
-    // A name with a colon would be taken for a protocol.
+    // A name with a colon would be mistaken for a protocol.
     const opened = this.#context.openInputSync(`file:${path}`, null, null);
     if (opened < 0) throw invalidVideo(path, `not a readable video (${reasonOf(ffmpeg, opened)})`);
     this.packet = new av.Packet();
@@ -38,7 +38,7 @@ export class Demuxer {
       const stream = streams.find(isVideo);
       if (stream === undefined) throw invalidVideo(path, 'the file has no video stream');
       for (const other of streams) if (other !== stream) other.discard = constants.AVDISCARD_ALL;
-      // The header usually has it all; where it has not, FFmpeg looks at the first packets.
+      // The header usually has everything; if not, FFmpeg looks at the first packets.
       if (stream.codecpar.width === 0) this.#context.findStreamInfoSync(null);
       this.#streamIndex = stream.index;
       this.codecParameters = stream.codecpar;
@@ -54,7 +54,7 @@ export class Demuxer {
     }
   }
 
-  /** Reads every packet once, decoding none. @param promised How many the header says there are; 0 for unknown. */
+  /** Reads every packet once without decoding. @param promised The number of packets stated in the header; 0 if unknown. */
   #scan(promised: number): PacketEntry[] {
     const { constants } = this.#ffmpeg;
     const packets: PacketEntry[] = [];
@@ -98,7 +98,7 @@ export class Demuxer {
     return this.#position;
   }
 
-  /** Makes key packet `key` the one that `next` reads next. @throws CraftError `VIDEO_INVALID`. */
+  /** Seeks, so that key packet `key` is the next one read. @throws CraftError `VIDEO_INVALID`. */
   seek(key: number): void {
     const backward = this.#ffmpeg.constants.AVSEEK_FLAG_BACKWARD;
     const code = this.#context.seekFrameSync(this.#streamIndex, BigInt(this.index.dts[key]!), backward);
@@ -120,7 +120,7 @@ export class Demuxer {
       const code = this.#read();
       const pts = code < 0 ? Number.NaN : Number(this.packet.pts);
       if (pts === this.index.pts[this.#position]) break;
-      // Seeking may land on a key frame before the one asked for.
+      // Seeking may land on an earlier key frame than the one requested.
       const found = this.index.find(pts);
       if (!this.#sought || found === -1 || found > this.#position) {
         throw invalidVideo(this.path, 'the file has changed since it was opened, or cannot be read any more');
@@ -137,19 +137,19 @@ export class Demuxer {
   }
 }
 
-/** The error for a video that is there and cannot be used. */
+/** The error for a video that exists but cannot be used. */
 export function invalidVideo(path: string, what: string, cause?: unknown): CraftError {
   return new CraftError('VIDEO_INVALID', `${path}: ${what}; download or record the file again`, { cause });
 }
 
-/** Size and time of change of a file: they tell whether it is still the same. */
+/** Size and modification time of a file, to tell whether it is still the same. */
 export interface FileStamp {
   readonly size: number;
   readonly mtimeMs: number;
 }
 
 /**
- * @throws CraftError `VIDEO_MISSING` when there is no such file, `VIDEO_INVALID` when it is no file or empty.
+ * @throws CraftError `VIDEO_MISSING` if there is no such file, `VIDEO_INVALID` if it is not a file or is empty.
  */
 export function stampVideo(path: string): FileStamp {
   const stat = statSync(path, { throwIfNoEntry: false });

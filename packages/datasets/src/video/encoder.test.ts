@@ -43,7 +43,7 @@ function policies(): Set<string> {
   return new Set(stats.map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38]!));
 }
 
-// SVT-AV1 takes a real-time priority where it may: as root.
+// SVT-AV1 takes real-time priority where it may: as root.
 it.runIf(process.platform === 'linux')('leaves no thread with a real-time priority', () => {
   expect(policies()).toEqual(new Set(['0']));
   const encoder = VideoEncoder.create(join(folder, 'priority.mp4'), { width, height, fps: 10, codec: 'av1' });

@@ -26,8 +26,8 @@ export interface VideoEncoderOptions extends VideoEncoding {
 /**
  * Encodes RGB frames into an MP4 file, yuv420p without B-frames.
  *
- * Both encoders work in threads of their own; `add` converts the colours, hands the frame over and waits only when the encoder is
- * a few dozen frames behind, so memory stays bounded.
+ * Both encoders run in threads of their own; `add` converts the colours, passes the frame on and waits only when the encoder is a few dozen
+ * frames behind, so memory stays bounded.
  *
  * @example
  * ```ts
@@ -69,9 +69,9 @@ export class VideoEncoder {
   }
 
   /**
-   * Begins a file at `path`, replacing what is there.
+   * Creates a file at `path`, replacing any existing one.
    *
-   * @throws CraftError `VIDEO_LIBRARY`, `VIDEO_ENCODER` when the encoder refuses the options, `DISK_FULL`, `VIDEO_WRITE`.
+   * @throws CraftError `VIDEO_LIBRARY`, `VIDEO_ENCODER` if the encoder rejects the options, `DISK_FULL`, `VIDEO_WRITE`.
    */
   static create(path: string, options: VideoEncoderOptions): VideoEncoder {
     return new VideoEncoder(loadFFmpegSync(), path, options);
@@ -84,7 +84,7 @@ export class VideoEncoder {
 
   /** Adds a frame, RGB bytes [H, W, 3]; they are copied. @throws CraftError `DISK_FULL`, `VIDEO_WRITE`. */
   add(rgb: Uint8Array | Uint8ClampedArray): void {
-    // The encoder may still hold what these frames pointed to.
+    // The encoder may still hold the buffers of this frame.
     this.#check(this.#yuv.makeWritable());
     const plane = this.#rgb.data![0]!;
     const stride = this.#rgb.linesize[0]!;
@@ -98,7 +98,7 @@ export class VideoEncoder {
     while (this.#received(this.#codec.receivePacketSync(this.#packet)));
   }
 
-  /** Encodes what is left, off the main thread, and completes the file. @throws CraftError `DISK_FULL`, `VIDEO_WRITE`. */
+  /** Encodes the remaining frames off the main thread and completes the file. @throws CraftError `DISK_FULL`, `VIDEO_WRITE`. */
   async finish(): Promise<void> {
     this.#check(await this.#codec.sendFrame(null));
     while (this.#received(await this.#codec.receivePacket(this.#packet)));
@@ -136,7 +136,7 @@ export class VideoEncoder {
   }
 }
 
-/** SVT-AV1 accepts smaller pictures, and then never answers. */
+/** SVT-AV1 accepts smaller images and then hangs. */
 const SVT_SMALLEST = 30;
 
 function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): CodecContext {
@@ -152,7 +152,7 @@ function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): 
   const codec = av.Codec.findEncoderByName(encoder);
   if (codec === null) throw refused(`this FFmpeg has no ${encoder}`);
   const context = yuv420Context(ffmpeg, codec, { width, height, fps, g });
-  // Without B-frames, the order in the file is the order of showing, and videos can be joined at any frame.
+  // Without B-frames, the file order is the presentation order, and videos can be joined at any frame.
   context.maxBFrames = 0;
   // One by one: a Dictionary handed to open2 is freed twice by node-av 6.1.
   const settings = { crf, ...(preset === undefined ? {} : { preset }) };
@@ -161,7 +161,7 @@ function openCodec(ffmpeg: FFmpeg, path: string, options: VideoEncoderOptions): 
     if (code < 0) throw refused(`${option} ${value} is not accepted (${reasonOf(ffmpeg, code)})`);
   }
   const code = context.open2Sync(codec, null);
-  // As root, SVT-AV1 makes its threads and this one real-time ones, which can stop a machine with few cores.
+  // As root, SVT-AV1 gives its threads and this one real-time priority, which can freeze a machine with few cores.
   leaveRealTime();
   if (code < 0) throw refused(`${encoder} does not start (${reasonOf(ffmpeg, code)})`);
   return context;

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { CraftError } from '@craft-ft/torch/errors';
 import type { Codec, CodecContext, Frame } from 'node-av/lib';
 
-/** FFmpeg as node-av binds it. */
+/** FFmpeg through node-av. */
 export interface FFmpeg {
   readonly av: typeof import('node-av/lib');
   readonly constants: typeof import('node-av/constants');
@@ -11,9 +11,9 @@ export interface FFmpeg {
 let loading: Promise<FFmpeg> | undefined;
 
 /**
- * Loads FFmpeg on first use: a run without cameras neither needs nor pays for it.
+ * Loads FFmpeg on first use: a run without cameras neither needs it nor pays for it.
  *
- * @throws CraftError `VIDEO_LIBRARY` where the npm package has no binary for this machine.
+ * @throws CraftError `VIDEO_LIBRARY` if the npm package has no binary for this machine.
  */
 export function loadFFmpeg(): Promise<FFmpeg> {
   loading ??= load();
@@ -23,7 +23,7 @@ export function loadFFmpeg(): Promise<FFmpeg> {
 async function load(): Promise<FFmpeg> {
   try {
     const [av, constants] = await Promise.all([import('node-av/lib'), import('node-av/constants')]);
-    // What goes wrong is reported as errors that name the file; FFmpeg's own lines would only clutter the terminal.
+    // Failures are reported as errors that name the file; FFmpeg's own lines would only clutter the terminal.
     av.Log.setLevel(constants.AV_LOG_QUIET);
     return { av, constants };
   } catch (error) {
@@ -31,7 +31,7 @@ async function load(): Promise<FFmpeg> {
   }
 }
 
-/** `VIDEO_LIBRARY`, from what loading node-av threw. */
+/** `VIDEO_LIBRARY` for an error thrown while loading node-av. */
 function libraryError(error: unknown): CraftError {
   const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0];
   return new CraftError(
@@ -41,7 +41,7 @@ function libraryError(error: unknown): CraftError {
   );
 }
 
-/** FFmpeg's words for an error code, in lower case. */
+/** FFmpeg's message for an error code, in lower case. */
 export function reasonOf({ av }: FFmpeg, code: number): string {
   const text = av.FFmpegError.strerror(code);
   return text.charAt(0).toLowerCase() + text.slice(1);
@@ -50,10 +50,10 @@ export function reasonOf({ av }: FFmpeg, code: number): string {
 let loaded: FFmpeg | undefined;
 
 /**
- * FFmpeg without waiting, the same instance as `loadFFmpeg`'s: a frame handed to the writer goes to the encoder at once, so
- * that frames never pile up uncompressed.
+ * FFmpeg, loaded synchronously; the same instance as `loadFFmpeg`'s. A frame passed to the writer goes to the encoder at once, so that
+ * frames never pile up uncompressed.
  *
- * @throws CraftError `VIDEO_LIBRARY` where the npm package has no binary for this machine.
+ * @throws CraftError `VIDEO_LIBRARY` if the npm package has no binary for this machine.
  */
 export function loadFFmpegSync(): FFmpeg {
   if (loaded !== undefined) return loaded;
@@ -62,7 +62,7 @@ export function loadFFmpegSync(): FFmpeg {
     const av = require('node-av/lib') as FFmpeg['av'];
     const constants = require('node-av/constants') as FFmpeg['constants'];
     av.Log.setLevel(constants.AV_LOG_QUIET);
-    // SVT-AV1 prints past FFmpeg's log; it reads this when an encoder opens. 0: fatal errors only.
+    // SVT-AV1 bypasses FFmpeg's log; it reads this variable when an encoder opens. 0: fatal errors only.
     process.env.SVT_LOG ??= '0';
     loaded = { av, constants };
     return loaded;
@@ -79,7 +79,7 @@ interface PictureOptions {
   g: number;
 }
 
-/** The context of an encoder for yuv420p, not yet opened. */
+/** An encoder context for yuv420p, not yet opened. */
 export function yuv420Context(
   { av, constants }: FFmpeg,
   codec: Codec,

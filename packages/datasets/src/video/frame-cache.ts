@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache';
 import type { FileStamp } from './demuxer.js';
 import type { Timeline } from './packet-index.js';
 
-/** What a cache has to know of a video. */
+/** What a cache needs to know about a video. */
 export interface VideoDescription extends Timeline {
   readonly stamp: FileStamp;
   readonly width: number;
@@ -24,15 +24,15 @@ export interface CachedVideo extends VideoDescription {
 
 /** A store of decoded frames. Frames of a file that has changed since are never returned. */
 export interface FrameCache {
-  /** The video as it was stored; undefined when it is unknown or the file has another stamp. */
+  /** The video as it was stored; undefined if it is unknown or the file's stamp differs. */
   open(path: string, stamp: FileStamp): CachedVideo | undefined;
-  /** Makes room for a video's frames. Undefined when that is not possible. */
+  /** Makes room for a video's frames. Undefined if that is not possible. */
   create(video: VideoDescription): CachedVideo | undefined;
   close(): void;
 }
 
 /**
- * Decoded frames in memory, at most `maxBytes` of them; those used least recently go first. Every thread has its own.
+ * Decoded frames in memory, at most `maxBytes` of them; the least recently used go first. Every thread has its own.
  *
  * @example
  * ```ts
@@ -43,7 +43,7 @@ export class MemoryFrameCache implements FrameCache {
   readonly #frames: LRUCache<string, Uint8Array>;
   readonly #videos = new Map<string, CachedVideo>();
 
-  /** @param maxBytes Bound on the frames' bytes; one of 640 × 480 has 921,600. */
+  /** @param maxBytes Size limit of the frames; one of 640 × 480 takes 921,600 bytes. */
   constructor(maxBytes: number) {
     this.#frames = new LRUCache({
       maxSize: Math.max(1, Math.floor(maxBytes)),
@@ -96,7 +96,7 @@ function sameStamp(a: FileStamp, b: FileStamp): boolean {
 const FORMAT = 'craft-frames 1';
 /** Room for the header; frames begin at a multiple of it. */
 const PAGE = 4096;
-/** Files held open. */
+/** Maximum number of open files. */
 const MAX_OPEN = 64;
 
 interface Header {
@@ -111,10 +111,10 @@ interface Header {
 }
 
 /**
- * Decoded frames on disk, raw RGB, one sparse file per video, filled as frames are first decoded. Threads and processes may
- * share the folder: a file appears under its name complete with its header, a frame counts only once its checksum is written
- * after it, and two writers of one frame write the same bytes. A file made for a video that has changed since (size or time
- * of change) is made anew. When the disk is full, what is there is still used and nothing more is kept.
+ * Decoded frames on disk: raw RGB, one sparse file per video, filled as frames are first decoded. Threads and processes may share the
+ * folder: a file appears under its name with its header complete, a frame counts only once its checksum is written after it, and two
+ * writers of one frame write the same bytes. The file of a video that has changed since (size or modification time) is created anew. When
+ * the disk is full, existing frames are still used and no more are stored.
  *
  * Layout, little endian: a page of JSON (format, source, size, mtimeMs, width, height, frames) padded with spaces;
  * float64 [frames] times in seconds; uint32 [frames] CRC-32 of each frame, 0 for none; from the next multiple of 4096 bytes
@@ -127,8 +127,8 @@ export class DiskFrameCache implements FrameCache {
   #full = false;
 
   /**
-   * @param folder Made when absent.
-   * @param onWarning Told once, in one line, when frames cannot be written. Default: `console.warn`.
+   * @param folder Created if it does not exist.
+   * @param onWarning Called once, with one line, when frames cannot be written. Default: `console.warn`.
    */
   constructor(folder: string, onWarning?: (message: string) => void) {
     this.#folder = resolve(folder);
@@ -173,7 +173,7 @@ export class DiskFrameCache implements FrameCache {
   };
 }
 
-/** Makes a file without frames. */
+/** Creates a file without frames. */
 function createFrameFile(name: string, video: VideoDescription): void {
   const { path, stamp, width, height, timestamps } = video;
   const frames = timestamps.length;
@@ -213,7 +213,7 @@ class FrameFile implements CachedVideo {
     readSync(file, new Uint8Array(this.timestamps.buffer), 0, header.frames * 8, PAGE);
   }
 
-  /** Undefined when there is no such file or it is not of this video as it is now. */
+  /** Undefined if there is no such file or it does not match the video as it is now. */
   static open(
     name: string,
     path: string,
@@ -280,7 +280,7 @@ class FrameFile implements CachedVideo {
   }
 }
 
-/** CRC-32, never 0, which stands for no frame. */
+/** CRC-32, never 0, which means that there is no frame. */
 function checksum(rgb: Uint8Array): number {
   return crc32(rgb) || 1;
 }

@@ -17,7 +17,7 @@ const FORMATS = [
   { decoder: 'FF_DECODER_WEBP', magic: [0x52, 0x49, 0x46, 0x46] },
 ] as const;
 
-/** Interpolates chroma at full size, as libjpeg does for photographs. */
+/** Interpolates chroma at full resolution, as libjpeg does for photographs. */
 const STILL = 'bilinear+full_chroma_int+accurate_rnd';
 
 /**
@@ -64,7 +64,7 @@ function decodeStill(
   try {
     context.allocContext3(codec);
     context.threadCount = 1;
-    // A cut or damaged image is an error, not half a picture.
+    // A truncated or damaged image is an error, not half an image.
     context.setOption('err_detect', 'crccheck+explode');
     check(context.open2Sync(codec, null));
     packet.data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -91,8 +91,8 @@ const converters = new LRUCache<string, RgbConverter>({
 });
 
 /**
- * Converts decoded frames to RGB through FFmpeg's swscale, size unchanged, by the colour matrix and range that the frame is
- * tagged with, as torchcodec (LeRobot's default backend) and the ffmpeg command do.
+ * Converts decoded frames to RGB with FFmpeg's swscale at unchanged size, using the colour matrix and range that the frame is tagged with,
+ * as torchcodec (LeRobot's default backend) and the ffmpeg command do.
  */
 export class RgbConverter {
   readonly #scale: SoftwareScaleContext;
@@ -114,7 +114,7 @@ export class RgbConverter {
     this.#stride = this.#rgb.linesize[0]!;
   }
 
-  /** The thread's converter for a size. It may be closed by the next call: do not keep it. @param flags Of swscale, joined by `+`. */
+  /** The thread's converter for a size. The next call may close it: do not keep it. @param flags Of swscale, joined by `+`. */
   static for(ffmpeg: FFmpeg, width: number, height: number, flags = 'bilinear'): RgbConverter {
     const key = `${width}x${height} ${flags}`;
     const known = converters.get(key);

@@ -4,7 +4,7 @@ import type { CodecContext, CodecParameters, FormatContext, Packet, Stream } fro
 import { invalidVideo } from './demuxer.js';
 import { type FFmpeg, loadFFmpegSync, reasonOf } from './ffmpeg.js';
 
-/** An MP4 file of one video stream whose frames are 1/fps apart, written packet by packet in the order of showing. */
+/** An MP4 file of one video stream whose frames are 1/fps apart, written packet by packet in presentation order. */
 export class Mp4Output {
   readonly path: string;
   readonly #ffmpeg: FFmpeg;
@@ -23,7 +23,7 @@ export class Mp4Output {
     this.#ffmpeg = ffmpeg;
     this.#fps = fps;
     this.#context = new av.FormatContext();
-    // A name with a colon would be taken for a protocol.
+    // A name with a colon would be mistaken for a protocol.
     this.#check(this.#context.allocOutputContext2(null, 'mp4', `file:${path}`));
     this.#stream = this.#context.newStream(null);
     const { codecpar } = this.#stream;
@@ -31,7 +31,7 @@ export class Mp4Output {
       this.#check(codecpar.fromContext(source));
     } else {
       this.#check(source.copy(codecpar));
-      // The tag belongs to the container that was read.
+      // The tag belongs to the source container.
       codecpar.codecTag = 0;
     }
     this.#stream.timeBase = new av.Rational(1, fps);
@@ -45,7 +45,7 @@ export class Mp4Output {
     return this.#frames;
   }
 
-  /** Writes a packet as the next frame, whatever its own times are. @throws CraftError `DISK_FULL`, `VIDEO_WRITE`. */
+  /** Writes a packet as the next frame, ignoring its own timestamps. @throws CraftError `DISK_FULL`, `VIDEO_WRITE`. */
   write(packet: Packet): void {
     packet.streamIndex = 0;
     packet.pts = BigInt(this.#frames);
@@ -73,9 +73,9 @@ export class Mp4Output {
   }
 }
 
-/** FFmpeg's error code of a failed write as the CraftError `DISK_FULL` or `VIDEO_WRITE`. */
+/** The CraftError (`DISK_FULL` or `VIDEO_WRITE`) for FFmpeg's error code of a failed write. */
 export function videoWriteError(ffmpeg: FFmpeg, path: string, code: number): CraftError {
-  // FFmpeg gives the system's error numbers negated.
+  // FFmpeg returns negated errno values.
   if (code === -28 || code === -122) {
     return new CraftError(
       'DISK_FULL',
@@ -89,11 +89,11 @@ export function videoWriteError(ffmpeg: FFmpeg, path: string, code: number): Cra
 const BATCH = 512;
 
 /**
- * Joins MP4 files of the same encoding into one by copying packets, decoding nothing. Frame k of the result is at k/fps, so
- * that times never depend on the durations of the parts.
+ * Joins MP4 files of the same encoding by copying packets, without decoding. Frame k of the result is at k/fps, so its times never depend
+ * on the durations of the parts.
  *
- * @param fps Frames per second of all parts, which must be without B-frames.
- * @returns Frames of the result.
+ * @param fps Frames per second of all parts, which must have no B-frames.
+ * @returns The number of frames in the result.
  * @throws CraftError `VIDEO_INVALID` for a damaged part, `DISK_FULL`, `VIDEO_WRITE`.
  */
 export async function concatenateVideos(

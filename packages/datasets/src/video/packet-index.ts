@@ -5,14 +5,14 @@ export interface PacketEntry {
   readonly pts: number;
   readonly dts: number;
   readonly key: boolean;
-  /** False where the container says that the frame is decoded but not shown. */
+  /** False if the container says that the frame is decoded but not shown. */
   readonly shown: boolean;
 }
 
 /**
- * Where every frame of a video is: built once when a file is opened, so that no frame has to be searched for.
+ * An index of all frames of a video, built once when the file is opened, so that no frame has to be searched for.
  *
- * A *packet* number counts in decoding order, a *frame* number in the order of showing; they differ with B-frames.
+ * A *packet* number counts in decoding order, a *frame* number in presentation order; they differ with B-frames.
  */
 export class PacketIndex {
   /** Presentation time by packet. */
@@ -38,7 +38,7 @@ export class PacketIndex {
     this.timestamps = Float64Array.from(this.packetOf, (packet) => (this.pts[packet]! * num) / den);
   }
 
-  /** From one frame to the next, on average, in the stream's units; 1 for a single frame. */
+  /** Average interval between frames, in the stream's units; 1 for a single frame. */
   get interval(): number {
     const span = this.pts[this.packetOf.at(-1)!]! - this.pts[this.packetOf[0]!]!;
     return this.frames > 1 ? span / (this.frames - 1) : 1;
@@ -60,8 +60,8 @@ export class PacketIndex {
   }
 
   /**
-   * The packet to decode from for `packet`: the last key frame that is neither sent nor shown after it. The second condition
-   * matters for frames that follow a key frame in the file, are shown before it and refer to frames before it. -1: none.
+   * The packet at which to start decoding to get `packet`: the last key frame that is neither sent nor shown after it. The second condition
+   * matters for frames that follow a key frame in the file but are shown before it and refer to frames before it. -1: none.
    */
   keyFor(packet: number): number {
     for (let i = packet; i >= 0; i--) if (this.#key[i] === 1 && this.pts[i]! <= this.pts[packet]!) return i;
@@ -69,7 +69,7 @@ export class PacketIndex {
   }
 }
 
-/** The first i of 0…n-1 for which `reached` holds, n when for none; `reached` must be monotonic. */
+/** The first i in 0…n-1 for which `reached` holds, or n if there is none; `reached` must be monotonic. */
 function lowerBound(n: number, reached: (i: number) => boolean): number {
   let low = 0;
   let high = n;
@@ -81,7 +81,7 @@ function lowerBound(n: number, reached: (i: number) => boolean): number {
   return low;
 }
 
-/** The entry of ascending `sorted` nearest to `value`, the earlier one of two equally near; -1 when there are none. */
+/** Index of the entry of ascending `sorted` nearest to `value`, the earlier of two equally near; -1 if it is empty. */
 export function nearest(sorted: Float64Array, value: number): number {
   const after = lowerBound(sorted.length, (i) => sorted[i]! >= value);
   if (after === 0) return sorted.length === 0 ? -1 : 0;
@@ -89,10 +89,10 @@ export function nearest(sorted: Float64Array, value: number): number {
   return value - sorted[after - 1]! <= sorted[after]! - value ? after - 1 : after;
 }
 
-/** How far a frame may be from the time asked for, seconds: LeRobot's `tolerance_s`. */
+/** Largest allowed distance between a frame and the requested time, seconds: LeRobot's `tolerance_s`. */
 const DEFAULT_TOLERANCE_S = 1e-4;
 
-/** What is needed to tell which frame is meant by a time. */
+/** What is needed to find the frame for a time. */
 export interface Timeline {
   readonly path: string;
   /** Presentation times, seconds, ascending. */
@@ -100,7 +100,7 @@ export interface Timeline {
 }
 
 /**
- * Frame numbers for times, each the nearest frame's.
+ * The number of the nearest frame for each time.
  *
  * @param times Seconds within the file.
  * @throws CraftError `VIDEO_TIMESTAMP` naming the file, the time and the nearest frame's time.
@@ -123,7 +123,7 @@ export function framesNear(
   });
 }
 
-/** Seconds with as many digits as tell neighbouring frames and float errors apart. */
+/** Seconds with enough digits to tell neighbouring frames and float errors apart. */
 export function seconds(time: number): string {
   return String(Number(time.toFixed(6)));
 }

@@ -7,13 +7,13 @@ import { framesNear } from './packet-index.js';
 import { type FramesOptions, VideoReader } from './reader.js';
 
 interface VideoPoolOptions {
-  /** Videos held open; those used least recently are closed first. Default 32: about 2 MB each at 640 × 480. */
+  /** Maximum number of open videos; the least recently used are closed first. Default 32: about 2 MB each at 640 × 480. */
   maxOpen?: number;
   /** Threads of each decoder. Default 1. */
   threads?: number;
-  /** Where decoded frames are kept. Default: nowhere. The pool closes it. */
+  /** Where decoded frames are cached. Default: nowhere. The pool closes the cache. */
   cache?: FrameCache;
-  /** For a pool in a worker that may be ended while it reads. */
+  /** For a pool in a worker that may be terminated while it reads. */
   gate?: StopGate;
 }
 
@@ -59,7 +59,7 @@ export class VideoPool {
   }
 
   /**
-   * The frames of `path` nearest to `times`, through the cache where there is one.
+   * The frames of `path` nearest to `times`, through the cache if there is one.
    *
    * @param times Seconds within the file, in any order.
    * @throws CraftError as `VideoReader.open` and `VideoReader.framesAt`.

@@ -7,8 +7,8 @@ import { framesNear } from './packet-index.js';
 
 export interface VideoReaderOptions {
   /**
-   * Threads of the decoder; 1 by default, which is the most economical where several workers read videos. A reader that is
-   * alone decodes several frames at a time with more.
+   * Threads of the decoder. The default of 1 is the most economical if several workers read videos; with more, a single reader decodes
+   * several frames at a time.
    */
   threads?: number;
 }
@@ -17,17 +17,17 @@ export interface VideoReaderOptions {
 export interface FramesOptions {
   /** Largest distance between a time and its frame, seconds. Default 1e-4, as LeRobot's `tolerance_s`. */
   toleranceS?: number;
-  /** Receives the frames, at `offset`, instead of a new array; may lie in a SharedArrayBuffer. */
+  /** Receives the frames, at `offset`, instead of a new array; may be backed by a SharedArrayBuffer. */
   into?: Uint8Array;
-  /** Bytes into `into`. Default 0. */
+  /** Byte offset into `into`. Default 0. */
   offset?: number;
 }
 
 /**
  * Reads frames of one video file by time: AV1, H.264, HEVC, whatever FFmpeg decodes.
  *
- * The file stays open and the decoder keeps its place: reading on costs one frame's decoding per frame; a jump costs the
- * frames from the key frame before. Calls block their thread, so training calls them in workers.
+ * The file stays open and the decoder keeps its position: sequential reading decodes one frame per frame, a jump also decodes the frames
+ * since the preceding key frame. Calls block their thread, so training makes them in workers.
  *
  * @example
  * ```ts
@@ -76,7 +76,7 @@ export class VideoReader {
   }
 
   /**
-   * Opens a video and finds every frame in it, decoding none.
+   * Opens a video and finds every frame in it without decoding.
    *
    * @throws CraftError `VIDEO_MISSING`; `VIDEO_INVALID` for an empty, truncated or damaged file, one without a video stream, or a
    * codec without a decoder; `VIDEO_LIBRARY`.
@@ -100,7 +100,7 @@ export class VideoReader {
    * The frames nearest to `times`.
    *
    * @param times Seconds within the file, in any order, repeats allowed.
-   * @returns uint8 [n, height, width, 3], RGB, in the order asked for: `into`, or a new array.
+   * @returns uint8 [n, height, width, 3], RGB, in the requested order: `into`, or a new array.
    * @throws CraftError `VIDEO_TIMESTAMP` when a frame is further away than the tolerance; `VIDEO_INVALID` when one cannot be
    * decoded.
    */
@@ -108,7 +108,7 @@ export class VideoReader {
     return this.framesByNumber(framesNear(this, times, options.toleranceS), options);
   }
 
-  /** As `framesAt`, by frame number (0 … frames − 1, in the order of showing). */
+  /** Like `framesAt`, by frame number (0 … frames − 1, in presentation order). */
   framesByNumber(frames: ArrayLike<number>, options: Omit<FramesOptions, 'toleranceS'> = {}): Uint8Array {
     const { into = new Uint8Array(frames.length * this.frameBytes), offset = 0 } = options;
     if (offset + frames.length * this.frameBytes > into.length) {
@@ -144,7 +144,7 @@ export class VideoReader {
     return into;
   }
 
-  /** Closes the file; the reader is of no further use. */
+  /** Closes the file; the reader can no longer be used. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

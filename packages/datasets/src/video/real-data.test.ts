@@ -6,7 +6,7 @@ import { loadFFmpeg } from './ffmpeg.js';
 import { VideoPool } from './pool.js';
 import { VideoReader } from './reader.js';
 
-/** Every frame of a file as FFmpeg gives it when it reads from the beginning to the end and converts by itself. */
+/** Every frame of a file as FFmpeg outputs it when it reads from beginning to end and converts the frames itself. */
 async function sequential(path: string): Promise<Uint8Array[]> {
   const { av, constants } = await loadFFmpeg();
   const context = new av.FormatContext();

@@ -1,16 +1,16 @@
 import type { DoubleBuffer, IntBuffer, Simulation } from './simulation.js';
 
-/** How a camera draws. */
+/** Rendering options of a camera. */
 export interface CameraOptions {
   /** Pixels. Default 96. */
   width?: number;
   /** Pixels. Default 96. */
   height?: number;
-  /** Whether the light throws shadows: a second ray for every pixel. Default false. */
+  /** Whether the lamp casts shadows, at the cost of a second ray per pixel. Default false. */
   shadows?: boolean;
 }
 
-/** Direction to the lamp and its place: to the left, in front and high above, so that shadows are short. */
+/** Direction to the lamp, and its position: left, in front and high above, so that shadows are short. */
 const LAMP = [0.15, 0.45, 1.3] as const;
 const AMBIENT = 0.48;
 const BACKGROUND = [186, 200, 214] as const;
@@ -18,9 +18,9 @@ const FAR = 20;
 const NO_GROUPS: number[] = null as unknown as number[];
 
 /**
- * A camera of the scene, drawn by casting one ray per pixel (`mj_multiRay`): no GPU, no window system.
+ * A camera of the scene, rendered by casting one ray per pixel (`mj_multiRay`): no GPU, no window system.
  *
- * Shading: the geom's colour, darker the more its surface turns away from the lamp, and in shadow. Geoms with alpha 0 are not seen.
+ * Shading: the geom's colour, darker as its surface turns away from the lamp, and in shadow. Geoms with alpha 0 are invisible.
  */
 export class RayCamera {
   readonly width: number;
@@ -58,7 +58,7 @@ export class RayCamera {
     this.#shadowDistance = simulation.own(new mujoco.DoubleBuffer(shadows ? pixels : 0));
   }
 
-  /** The picture now: RGB, [height, width, 3], row by row from the top left. */
+  /** Renders the current image: RGB, [height, width, 3], row by row from the top left. */
   render(): Uint8Array {
     const { data } = this.#simulation;
     const rays = this.#rays;
@@ -91,7 +91,7 @@ export class RayCamera {
     return image;
   }
 
-  /** Unit vectors from what each pixel shows to the lamp, [pixels, 3]. */
+  /** Unit vectors from the point that each pixel shows to the lamp, [pixels, 3]. */
   #towardsLamp(origin: Float64Array): Float64Array {
     const distances = this.#distance.GetView() as Float64Array;
     const out = new Float64Array(this.#rays.length);
@@ -110,20 +110,20 @@ export class RayCamera {
     return out;
   }
 
-  /** 1 where the ray from the lamp reaches what the pixel shows. All start at one point, so they are one call. */
+  /** 1 where the ray from the lamp reaches the point that the pixel shows. All rays start at one point, so a single call casts them. */
   #castShadows(lamps: Float64Array): Uint8Array {
     const rays = new Float64Array(lamps.length);
     for (let at = 0; at < lamps.length; at++) rays[at] = -lamps[at]!;
     this.#cast(LAMP, rays, this.#shadowGeom, this.#shadowDistance, null);
     const seen = this.#geom.GetView() as Int32Array;
     const reached = this.#shadowGeom.GetView() as Int32Array;
-    // The same geom is taken for lit: its far side is dark by its normal, and shapes here are convex.
+    // A hit on the same geom counts as lit: its far side is dark because of its normal, and shapes here are convex.
     const lit = new Uint8Array(seen.length);
     for (let pixel = 0; pixel < seen.length; pixel++) lit[pixel] = seen[pixel] === reached[pixel] ? 1 : 0;
     return lit;
   }
 
-  /** What every ray from one place meets first: its geom (-1: nothing), how far away, and its normal there. */
+  /** The first hit of every ray from one point: its geom (-1: none), its distance, and its normal there. */
   #cast(
     origin: ArrayLike<number>,
     rays: Float64Array,
@@ -153,7 +153,7 @@ function directions(width: number, height: number, fovy: number): Float64Array {
   return out;
 }
 
-/** `out[i] = matrix · vectors[i]`, the matrix row by row. */
+/** `out[i] = matrix · vectors[i]`, with a row-major matrix. */
 function rotate(vectors: Float64Array, matrix: Float64Array, out: Float64Array): void {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0, i = 0] = matrix;
   for (let at = 0; at < vectors.length; at += 3) {

@@ -1,6 +1,6 @@
 import type { Simulation } from './simulation.js';
 
-/** Where a site should be: a place and the directions of its axes (columns of a rotation matrix, row by row). */
+/** Target of a site: a position and the directions of its axes (columns of a row-major rotation matrix). */
 export interface SitePose {
   position: readonly [number, number, number];
   rotation: readonly number[];
@@ -9,9 +9,9 @@ export interface SitePose {
 export interface InverseKinematicsOptions {
   /** Names of the joints that may move. */
   joints: readonly string[];
-  /** Name of the site to be placed. */
+  /** Name of the site to place. */
   site: string;
-  /** What a radian of wrong direction weighs, in metres. Small: the place comes first. Default 0.02. */
+  /** Weight of a radian of orientation error, in metres. Small: position comes first. Default 0.02. */
   rotationWeight?: number;
   /** Damping of the least squares, metres per radian. Default 0.01. */
   damping?: number;
@@ -23,8 +23,8 @@ const SMALL_STEP = 1e-5;
 const LARGEST_STEP = 0.35;
 
 /**
- * Inverse kinematics by damped least squares (Wampler 1986) on MuJoCo's site Jacobians. Works on a state of its own, so the
- * simulation is not touched. Joint limits are kept by clamping.
+ * Inverse kinematics by damped least squares (Wampler 1986) on MuJoCo's site Jacobians. It works on its own state, so the simulation is not
+ * touched. Joint limits are enforced by clamping.
  */
 export class InverseKinematics {
   readonly #simulation: Simulation;
@@ -57,7 +57,7 @@ export class InverseKinematics {
 
   /**
    * @param from joint angles to start at, radians
-   * @returns joint angles nearest to the pose
+   * @returns joint angles that come closest to the pose
    */
   solve(target: SitePose, from: readonly number[]): number[] {
     const { mujoco, model } = this.#simulation;
@@ -83,7 +83,7 @@ export class InverseKinematics {
     return angles;
   }
 
-  /** `(JᵀJ + λ²I)⁻¹ Jᵀ e`, shortened where it is long. */
+  /** `(JᵀJ + λ²I)⁻¹ Jᵀ e`, shortened if it is long. */
   #step({ position, rotation }: SitePose): number[] {
     const site = this.#site;
     const at = (this.#data.site_xpos as Float64Array).subarray(3 * site, 3 * site + 3);
@@ -118,7 +118,7 @@ export class InverseKinematics {
   }
 }
 
-/** The turn, as a vector, from one set of axes to another: half the sum of the cross products of their columns. */
+/** The rotation vector from one set of axes to another: half the sum of the cross products of their columns. */
 function rotationError(from: ArrayLike<number>, to: ArrayLike<number>): [number, number, number] {
   const error: [number, number, number] = [0, 0, 0];
   for (let column = 0; column < 3; column++) {

@@ -1,14 +1,14 @@
 import { CraftError } from '@craft-ft/torch/errors';
 import load, { type MainModule, type MjData, type MjModel } from '@mujoco/mujoco';
 
-/** Kinds of things a scene names. */
+/** Kinds of named objects in a scene. */
 type ObjectKind = 'body' | 'joint' | 'geom' | 'site' | 'camera' | 'actuator';
 
 /**
  * A compiled scene and its state.
  *
- * Model and state lie on the WebAssembly heap, which no garbage collector sees: `dispose()` when done. Arrays of the state are views
- * into that heap; take them anew after every call into MuJoCo, for the heap may have moved.
+ * Model and state live on the WebAssembly heap, which the garbage collector does not manage: call `dispose()` when done. Arrays of the
+ * state are views into that heap; get them again after every call into MuJoCo, because the heap may have moved.
  */
 export class Simulation {
   readonly mujoco: Mujoco;
@@ -38,18 +38,18 @@ export class Simulation {
     return new Simulation(mujoco, compileModel(mujoco, xml, where), where);
   }
 
-  /** Another state of the same scene, for what-if computations; freed with the simulation. */
+  /** A second state of the same scene, for what-if computations; freed with the simulation. */
   scratch(): MjData {
     return this.own(new this.mujoco.MjData(this.model));
   }
 
-  /** Ties something on the WebAssembly heap to the life of the simulation. */
+  /** Ties an object on the WebAssembly heap to the lifetime of the simulation. */
   own<T extends { delete(): void }>(thing: T): T {
     this.#owned.unshift(thing);
     return thing;
   }
 
-  /** Index of a named thing. @throws CraftError `SCENE_NAME` where the scene has none of that name */
+  /** Index of a named object. @throws CraftError `SCENE_NAME` if the scene has none of that name */
   id(kind: ObjectKind, name: string): number {
     const { mjtObj } = this.mujoco;
     const kinds = {
@@ -65,7 +65,7 @@ export class Simulation {
     return id;
   }
 
-  /** Whether the scene has a thing of that name. */
+  /** Whether the scene has an object of that name. */
   has(kind: ObjectKind, name: string): boolean {
     try {
       return this.id(kind, name) >= 0;
@@ -75,7 +75,7 @@ export class Simulation {
     }
   }
 
-  /** Everything as the scene says, all rests of earlier episodes gone: what follows does not depend on them. */
+  /** Resets everything to the scene's initial state, so that nothing depends on earlier episodes. */
   resetState(): void {
     this.mujoco.mj_resetData(this.model, this.data);
   }
@@ -87,7 +87,7 @@ export class Simulation {
 
   /**
    * @param steps physics steps
-   * @throws CraftError `SIMULATION_UNSTABLE` when the physics diverged, or a control is no number that it can work with
+   * @throws CraftError `SIMULATION_UNSTABLE` if the physics diverged, or a control is not a usable number
    */
   step(steps: number): void {
     const { mujoco, model, data } = this;
@@ -95,7 +95,7 @@ export class Simulation {
     const before = this.#alarms();
     for (let i = 0; i < steps; i++) mujoco.mj_step(model, data);
     const alarmed = this.#alarms().some((count, kind) => count !== before[kind]);
-    // MuJoCo starts anew from time zero when it finds numbers that are not finite or far too large, and counts from zero again.
+    // MuJoCo resets itself when it finds numbers that are not finite or far too large, and counts time from zero again.
     if (alarmed || !(data.time > end)) {
       throw new CraftError(
         'SIMULATION_UNSTABLE',
@@ -104,7 +104,7 @@ export class Simulation {
     }
   }
 
-  /** How often MuJoCo has found positions, velocities, accelerations and controls that are not finite or far too large. */
+  /** How often MuJoCo has found positions, velocities, accelerations or controls that are not finite or far too large. */
   #alarms(): number[] {
     const { mjWARN_BADQPOS, mjWARN_BADQVEL, mjWARN_BADQACC, mjWARN_BADCTRL } = this.mujoco.mjtWarning;
     const { warning } = this.data;
@@ -134,7 +134,7 @@ let loading: Promise<Mujoco> | undefined;
 
 /** DeepMind's WebAssembly build of MuJoCo, loaded once per thread. */
 function loadMujoco(): Promise<Mujoco> {
-  // MuJoCo's own warnings (an unstable simulation) are found in the data; nothing may write onto a program's output.
+  // What MuJoCo warns about (an unstable simulation) is found in the data; nothing may write to the program's output.
   loading ??= load({ print: () => {}, printErr: () => {} });
   return loading;
 }

@@ -13,7 +13,7 @@ export interface EvaluateOptions extends Actor {
   tasks: readonly string[];
   /** Episodes of each task. Default 50. */
   nEpisodes?: number;
-  /** Episodes side by side. Default: all, at most 50. */
+  /** Episodes run in parallel. Default: all, at most 50. */
   batchSize?: number;
   /** Seed of the first episode; episode i has `seed + i`. Default 1000, LeRobot's. */
   seed?: number;
@@ -21,28 +21,28 @@ export interface EvaluateOptions extends Actor {
   renameMap?: Readonly<Record<string, string>>;
   /** Worker threads; 0: none. Default: one per core. */
   workers?: number;
-  /** Which episodes are filmed. Default none. */
+  /** Which episodes are recorded as videos. Default none. */
   videos?: VideoOptions;
   /** Called when an episode is over. */
   onProgress?: (progress: EvaluationProgress) => void;
-  /** When aborted, the task under way is given up. */
+  /** When aborted, the current task is abandoned. */
   signal?: AbortSignal;
 }
 
 export interface EvaluationProgress {
   task: string;
-  /** Done of `total`, over all tasks. */
+  /** Completed out of `total`, over all tasks. */
   episodes: number;
   total: number;
   /** Of this task so far. */
   successes: number;
 }
 
-/** What many episodes come to. */
+/** Summary of many episodes. */
 export interface EvaluationSummary {
   n_episodes: number;
   successes: number;
-  /** Per cent, as LeRobot says it. */
+  /** Per cent, as in LeRobot. */
   pc_success: number;
   /** 95 % interval of `pc_success` (Wilson). */
   pc_success_interval: readonly [number, number];
@@ -57,17 +57,18 @@ export interface TaskEvaluation extends EvaluationSummary {
 }
 
 export interface Evaluation {
-  /** Given up before all tasks were done; those that were not are missing. */
+  /** Stopped before all tasks were done; unfinished tasks are missing. */
   interrupted: boolean;
   per_task: TaskEvaluation[];
   overall: EvaluationSummary & { eval_s: number; eval_ep_s: number };
 }
 
 /**
- * Lets a policy do tasks, with the same starts for every policy. The environment shows the cameras that the policy wants, in its size.
+ * Evaluates a policy on tasks, with the same starts for every policy. The environment renders the cameras that the policy expects, at its
+ * image size.
  *
- * @throws CraftError `POLICY_ENVIRONMENT` where policy and environment do not fit, `ENV_TASK`, `EVAL_OPTIONS`; `ENV_ACTION` for a
- * policy that puts out numbers that are not finite
+ * @throws CraftError `POLICY_ENVIRONMENT` if policy and environment do not fit, `ENV_TASK`, `EVAL_OPTIONS`; `ENV_ACTION` if the policy
+ * outputs numbers that are not finite
  *
  * @example
  * ```ts

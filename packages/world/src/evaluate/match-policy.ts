@@ -12,9 +12,9 @@ interface PolicyShape {
 const CAMERA_KEY = 'observation.images.';
 
 /**
- * What the policy calls what the environment offers, by the environment's keys. A key whose name another one was given is not offered.
+ * The policy's names for what the environment offers, by the environment's keys. A key is not offered if another was renamed to it.
  *
- * @throws CraftError `POLICY_ENVIRONMENT` where two keys get one name
+ * @throws CraftError `POLICY_ENVIRONMENT` if two keys get the same name
  */
 export function policyKeys(
   keys: readonly string[],
@@ -41,7 +41,7 @@ export function policyKeys(
 }
 
 /**
- * The environment that shows a policy what it wants to see: its cameras in its size, the things' poses where it uses them.
+ * The environment that provides what a policy expects: its cameras at its image size, and object poses if it uses them.
  *
  * @param renameMap environment key to policy key
  */

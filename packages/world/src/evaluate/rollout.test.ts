@@ -27,7 +27,7 @@ const features = {
 };
 const SEEDS = [1000, 1001];
 
-/** Results, pictures drawn and actions carried out of the episodes of an actor. */
+/** Results, images rendered and actions executed in the episodes of an actor. */
 async function episodes(actor: Actor) {
   const cameras = ['top'];
   const environments = await VectorEnvironment.create(
@@ -55,7 +55,7 @@ async function episodes(actor: Actor) {
 
 const nothing = (name: string) => new ProcessorPipeline(name, []);
 
-/** Looks at every third observation, and carries out given actions whatever it sees. */
+/** Looks at every third observation, and executes given actions whatever it sees. */
 class EveryThird extends Policy {
   readonly seen: string[] = [];
   #step = 0;

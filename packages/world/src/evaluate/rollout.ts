@@ -15,7 +15,7 @@ export interface Actor {
   processors: PolicyProcessors;
 }
 
-/** How an episode went. */
+/** The result of an episode. */
 export interface EpisodeResult {
   /** Number among the task's episodes. */
   episode: number;
@@ -25,9 +25,9 @@ export interface EpisodeResult {
   steps: number;
   sum_reward: number;
   max_reward: number;
-  /** Tasks that counted as done at the end, asked for or not: an object in the wrong bin shows here. */
+  /** Tasks that were done at the end, requested or not: an object in the wrong bin shows up here. */
   achieved: readonly string[];
-  /** Path of its video; null where none was asked for. */
+  /** Path of its video; null if none was requested. */
   video: string | null;
 }
 
@@ -39,17 +39,17 @@ interface RolloutOptions {
   videos: EpisodeVideos | null;
   /** Called when an episode is over. */
   onEpisode?: (result: EpisodeResult) => void;
-  /** When aborted, the episodes are given up. */
+  /** When aborted, the episodes are abandoned. */
   signal?: AbortSignal;
 }
 
 /**
- * Episodes side by side, in lockstep: one forward pass of the policy for all. Episodes that are over keep their place in the batch, with
- * their last observation and their action unused, so that the policy's queue of actions stays aligned. Pictures are drawn only where the
+ * Runs episodes in parallel and in lockstep, with one forward pass of the policy for all. Finished episodes keep their place in the batch,
+ * with their last observation and an unused action, so that the policy's action queue stays aligned. Images are rendered only when the
  * policy looks at them.
  *
- * @returns null where `signal` was aborted: only those that are over quickly would be counted
- * @throws CraftError `ENV_ACTION` for a policy that puts out numbers that are not finite
+ * @returns null if `signal` was aborted: only the episodes that end quickly would be counted
+ * @throws CraftError `ENV_ACTION` if the policy outputs numbers that are not finite
  */
 export async function rollout(
   { policy, processors }: Actor,
@@ -76,7 +76,7 @@ export async function rollout(
   const texts = { task: seeds.map(() => description.instruction) };
   policy.reset();
   while (running.includes(true)) {
-    // Signals only get their turn between steps.
+    // Signals are delivered only between steps.
     await nextTick();
     if (signal?.aborted === true) return null;
     const shown = filmed.filter((i) => running[i]);
@@ -130,8 +130,8 @@ function requireFinite(
 }
 
 /**
- * Observations of several environments as one batch for a policy's processors: numbers [B, n], pictures float32 [B, 3, H, W] from 0 to 1
- * (LeRobot's `preprocess_observation`). A key that one of the observations lacks is left out: pictures that were not drawn.
+ * Observations of several environments as one batch for a policy's processors: numbers [B, n], images float32 [B, 3, H, W] from 0 to 1
+ * (LeRobot's `preprocess_observation`). A key that is missing from one of the observations is left out: images that were not rendered.
  *
  * @param renameMap environment key to policy key
  */
@@ -170,7 +170,7 @@ function channelsFirst(rgb: ArrayLike<number>, to: Float32Array): void {
 export interface VideoOptions {
   /** Folder for `<task>/eval_episode_<n>.mp4`, LeRobot's names. */
   folder: string;
-  /** Numbers of the episodes to film, or how many from the first. */
+  /** Numbers of the episodes to record, or how many from the first. */
   episodes: number | readonly number[];
   /** Height and width, even. Default [240, 320]. */
   size?: readonly [number, number];
@@ -178,13 +178,13 @@ export interface VideoOptions {
   encoding?: VideoEncoding;
 }
 
-/** A video on its way: what an earlier evaluation left under its name stays until it is complete. */
+/** A video in progress: an earlier evaluation's file of that name stays until the new one is complete. */
 interface Film {
   encoder: VideoEncoder;
   file: StagedFile;
 }
 
-/** Films chosen episodes of a task. */
+/** Records videos of selected episodes of a task. */
 export class EpisodeVideos {
   readonly #folder: string;
   readonly #options: VideoOptions;
@@ -197,14 +197,14 @@ export class EpisodeVideos {
     this.#fps = fps;
   }
 
-  /** Where an episode's video goes; null where it is not filmed. */
+  /** Path of an episode's video; null if it is not recorded. */
   path(episode: number): string | null {
     const { episodes } = this.#options;
     const wanted = typeof episodes === 'number' ? episode < episodes : episodes.includes(episode);
     return wanted ? join(this.#folder, `eval_episode_${episode}.mp4`) : null;
   }
 
-  /** Adds a picture of each of the given environments; `first` is the episode of environment 0. */
+  /** Adds an image of each of the given environments; `first` is the episode of environment 0. */
   async film(environments: VectorEnvironment, slots: readonly number[], first: number): Promise<void> {
     const [height, width] = this.#options.size ?? [240, 320];
     const pictures = await environments.render(slots, width, height);
@@ -221,7 +221,7 @@ export class EpisodeVideos {
     this.#films.delete(episode);
   }
 
-  /** Drops what is not finished. */
+  /** Discards unfinished videos. */
   abort(): void {
     for (const { encoder, file } of this.#films.values()) {
       encoder.abort();

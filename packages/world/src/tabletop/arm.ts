@@ -1,13 +1,13 @@
 const DEGREE = Math.PI / 180;
 
-/** A joint of the arm, with what its numbers in observations and actions mean. */
+/** A joint of the arm, and the meaning of its numbers in observations and actions. */
 interface ArmJoint {
   readonly name: string;
   /** Limits, radians. */
   readonly range: readonly [number, number];
 }
 
-/** The joints in the order of observations and actions. Limits are the SO-101's, but for the gripper, whose zero is "jaws parallel". */
+/** The joints in the order of observations and actions. Limits are the SO-101's, except for the gripper, whose zero is "jaws parallel". */
 export const ARM_JOINTS: readonly ArmJoint[] = [
   { name: 'shoulder_pan', range: [-110 * DEGREE, 110 * DEGREE] },
   { name: 'shoulder_lift', range: [-100 * DEGREE, 100 * DEGREE] },

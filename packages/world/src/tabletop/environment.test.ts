@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => env.dispose());
 
-/** Some steps of an episode, every observation. */
+/** Plays some steps of an episode and returns every observation. */
 function play(seed: number, steps: number) {
   const seen = [env.reset(seed).observation];
   const state = seen[0]!['observation.state']!;

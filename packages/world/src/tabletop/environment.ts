@@ -26,11 +26,11 @@ export interface TabletopOptions {
   task: TabletopTask;
   /** Cameras that are observed, as `observation.images.<name>`. Default none. */
   cameras?: readonly TabletopCamera[];
-  /** Size of the cameras' pictures, one for all or by the camera's name. Default [96, 96]. */
+  /** Size of the cameras' images, one for all or by the camera's name. Default [96, 96]. */
   imageSize?: ImageSize | Readonly<Record<string, ImageSize>>;
-  /** Whether the things' poses are observed, as `observation.environment_state`. Default true. */
+  /** Whether object poses are observed, as `observation.environment_state`. Default true. */
   environmentState?: boolean;
-  /** Whether pictures have shadows; they take twice as long. Default false. */
+  /** Whether images have shadows; rendering then takes twice as long. Default false. */
   shadows?: boolean;
 }
 
@@ -43,8 +43,8 @@ const EXPERT_STREAM = 1;
 /**
  * A 6-joint arm of the SO-101's proportions on a table with cubes, bins and a button.
  *
- * Observed: `observation.state` (joint positions: degrees, the gripper 0 closed to 100 open, as LeRobot's SO-101),
- * `observation.environment_state` (where things are, see {@link ENVIRONMENT_STATE_NAMES}), `observation.images.<camera>`.
+ * Observations: `observation.state` (joint positions: degrees, the gripper 0 closed to 100 open, as LeRobot's SO-101),
+ * `observation.environment_state` (object poses, see {@link ENVIRONMENT_STATE_NAMES}), `observation.images.<camera>`.
  * Actions: the joints' targets in the same units, 25 a second over physics steps of 2 ms.
  *
  * @example
@@ -78,7 +78,7 @@ export class TabletopEnvironment implements Environment {
   readonly #viewers = new Map<string, RayCamera>();
   readonly #environmentState: boolean;
   #kinematics: InverseKinematics | undefined;
-  /** Steps of the episode so far; null where none runs. */
+  /** Steps of the current episode so far; null if none is running. */
   #steps: number | null = null;
 
   private constructor(simulation: Simulation, options: TabletopOptions) {
@@ -112,7 +112,7 @@ export class TabletopEnvironment implements Environment {
     };
   }
 
-  /** @throws CraftError `ENV_TASK`, `ENV_CAMERA` for a task or camera that there is not, `ENV_IMAGE_SIZE` */
+  /** @throws CraftError `ENV_TASK`, `ENV_CAMERA` for an unknown task or camera, `ENV_IMAGE_SIZE` */
   static async create(options: TabletopOptions): Promise<TabletopEnvironment> {
     if (!TABLETOP_TASKS.includes(options.task)) {
       const known = TABLETOP_TASKS.join(', ');
@@ -156,7 +156,7 @@ export class TabletopEnvironment implements Environment {
     return { observation, reward, terminated: info.success, truncated, info };
   }
 
-  /** Scene and state, for those who draw or study them; they change only through the environment. */
+  /** Scene and state, for drawing or studying them; they change only through the environment. */
   get simulation(): Simulation {
     return this.#simulation;
   }
@@ -217,10 +217,10 @@ function checkSizes(size: TabletopOptions['imageSize']): void {
   }
 }
 
-// Array.isArray does not see that a list which is not to be changed is one.
+// Array.isArray does not narrow readonly arrays.
 const isOne = (size: NonNullable<TabletopOptions['imageSize']>): size is ImageSize => Array.isArray(size);
 
-/** Any other seed would silently begin the episode of one of these: the generator of random numbers takes 32 bits. */
+/** Any other seed would silently start the episode of one of these: the random generator takes 32 bits. */
 function checkSeed(seed: number): void {
   if (Number.isInteger(seed) && seed >= 0 && seed < SFC32_SEEDS) return;
   throw new CraftError(

@@ -7,18 +7,18 @@ import { BUTTON_HEIGHT, CUBE, ZONE } from './scene.js';
 import { distance, type Fixture, type Point, type TabletopView } from './view.js';
 
 /**
- * The hand counts as arrived when every joint is this near to where it was sent, radians: places that the arm cannot quite reach are no
+ * The hand counts as arrived when every joint is within this many radians of its target: positions that the arm cannot quite reach are no
  * reason to wait.
  */
 const ARRIVED = 0.04;
-/** Or after this many steps of waiting for it. */
+/** Or after waiting this many steps. */
 const PATIENCE = 6;
 /** Radians per second. */
 const TURNING = 3;
 
 /**
- * Follows waypoints: a point runs ahead along straight lines, inverse kinematics turn it into joint angles, and the servos follow.
- * Actions are absolute joint targets, so they also correct what pushes the arm off its way.
+ * Follows waypoints: a point runs ahead along straight lines, inverse kinematics turn it into joint angles, and the servos follow. Actions
+ * are absolute joint targets, so they also correct disturbances.
  */
 export class WaypointExpert implements Expert {
   readonly #view: TabletopView;
@@ -95,9 +95,9 @@ function pointingDown(yaw: number): number[] {
   return [0, -sin, cos, 0, cos, sin, -1, 0, 0];
 }
 
-/** A stretch of the hand's way; places are looked up anew at every step, for things move. */
+/** A segment of the hand's path; positions are looked up again at every step, because objects move. */
 interface Waypoint {
-  /** Where the place between the jaws goes. */
+  /** Target of the point between the jaws. */
   readonly to: (view: TabletopView) => Point;
   /** Turn of the hand about the vertical, radians; 0: the jaws open to the left and right. */
   readonly yaw: (view: TabletopView) => number;
@@ -107,7 +107,7 @@ interface Waypoint {
   readonly speed: number;
   /** Steps to wait on arrival. Default 0. */
   readonly wait?: number;
-  /** Checked on leaving; where it fails, the way begins anew. */
+  /** Checked at the end of the segment; if it fails, the path starts over. */
   readonly holds?: (view: TabletopView) => boolean;
 }
 
@@ -116,27 +116,27 @@ const HOLD = 6;
 const SHUT = 0;
 const FAST = 0.34;
 const SLOW = 0.18;
-/** Height of the place between the jaws when they are about a cube on the table. */
+/** Height of the point between the jaws when they surround a cube on the table. */
 const GRASP = CUBE + 0.003;
-/** The jaws open to one side only: the hand comes down this far beside the cube, so that it is in the middle of the opening. */
+/** The jaws open to one side only: the hand descends this far beside the cube, so that the cube is in the middle of the opening. */
 const BESIDE = 0.014;
-/** The tips of the shut jaws are this far beside the hand's axis. */
+/** The tips of the closed jaws are this far beside the hand's axis. */
 const SHUT_TIP = -0.012;
 /** Jaws side by side: a broad blade, with less than a cube between them. */
 const BLADE = 10;
-/** From the middle of the blade to the middle of a cube that it touches. */
+/** From the middle of the blade to the middle of a cube it touches. */
 const TOUCH = CUBE + 0.011;
 
 const above = ([x, y]: Point, z: number): Point => [x, y, z];
 const azimuth = ([x, y]: Point): number => Math.atan2(y, x);
-/** Moves a place along the line on which the jaws open. */
+/** Moves a point along the line on which the jaws open. */
 const sideways = ([x, y, z]: Point, yaw: number, by: number): Point => [
   x - by * Math.sin(yaw),
   y + by * Math.cos(yaw),
   z,
 ];
 
-/** To the green cube, grip it, and up to `height`. */
+/** Moves to the green cube, grips it, and lifts it to `height`. */
 function pick(random: RandomGenerator, height: number): Waypoint[] {
   const yaw = (view: TabletopView) => view.yaw('green_cube');
   const slip = random.uniform(-0.003, 0.003);
@@ -144,7 +144,7 @@ function pick(random: RandomGenerator, height: number): Waypoint[] {
     sideways(above(view.cube('green_cube'), z), yaw(view), slip - BESIDE);
   let start: Point | undefined;
   let turn = 0;
-  // Once the jaws touch it, the cube is no guide any more.
+  // Once the jaws touch it, the cube is no longer a reliable target.
   const settled = (z: number) => (view: TabletopView) => {
     start ??= above(view.cube('green_cube'), GRASP);
     return above(start, z);
@@ -173,7 +173,7 @@ function pick(random: RandomGenerator, height: number): Waypoint[] {
   ];
 }
 
-/** Where the hand must be for the cube in it to be at a place. */
+/** Where the hand must be to put the cube it holds at `place`. */
 function withCube(view: TabletopView, place: Point): Point {
   const cube = view.cube('green_cube');
   const hand = view.grasp();
@@ -222,7 +222,7 @@ function stack(random: RandomGenerator): Waypoint[] {
   const lowered = 2 * CUBE + GRASP + 0.002;
   let place: Point | undefined;
   let turn = 0;
-  // Remembered from before letting go: the cube no longer tells where the hand is.
+  // Remembered from before letting go: afterwards the cube no longer tells where the hand is.
   const stay = (z: number) => (view: TabletopView) => {
     place ??= view.grasp();
     return above(place, z);
@@ -258,7 +258,7 @@ function press(random: RandomGenerator): Waypoint[] {
   ];
 }
 
-/** The expert's way through a task, with small differences by chance. */
+/** The expert's path through a task, with small random variations. */
 export function waypoints(task: TabletopTask, random: RandomGenerator): Waypoint[] {
   switch (task) {
     case 'place-in-red-bin':

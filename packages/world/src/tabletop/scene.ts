@@ -12,7 +12,7 @@ const BUTTON_TRAVEL = 0.008;
 export const BUTTON_HEIGHT = 0.03;
 /** Where the coloured strips of the push tasks begin and end, metres from the middle. */
 export const ZONE = { from: 0.085, to: 0.145 } as const;
-/** Where things are that an episode does not need: a shelf below the table top, out of every camera's sight. */
+/** Where unused objects are: a shelf below the table top, out of every camera's sight. */
 export const SHELF = -0.4;
 
 const bin = (name: string, rgba: string): string => {
@@ -39,8 +39,8 @@ const strip = (side: number): string =>
   `size="0.085 ${(ZONE.to - ZONE.from) / 2} 0.0004" rgba="0.55 0.6 0.66 1"/>`;
 
 /**
- * The tabletop: arm, two bins, two cubes, a button and the strips of the push tasks. What an episode does not need is put below the
- * table top. Physics steps of 2 ms; metres, kilograms, seconds, radians.
+ * The tabletop: arm, two bins, two cubes, a button and the strips of the push tasks. Unused objects are put below the table top. Physics
+ * steps of 2 ms; metres, kilograms, seconds, radians.
  */
 export const TABLETOP_XML = `<mujoco model="tabletop">
 <compiler angle="radian" autolimits="true"/>

@@ -14,7 +14,7 @@ export interface TaskDefinition {
   readonly done: (view: TabletopView) => boolean;
 }
 
-/** From here on the cube counts as let go: the place between the jaws is farther from its middle, metres. */
+/** The cube counts as released when the point between the jaws is farther than this from its middle, metres. */
 const RELEASED = 0.03;
 /** How far a pressed button's cap has gone down, metres. */
 const PRESSED = 0.005;
@@ -68,7 +68,7 @@ export const TASKS: Readonly<Record<TabletopTask, TaskDefinition>> = {
   'press-button': definition('press-button', 'open', 6, (view) => view.pressed > PRESSED),
 };
 
-/** Names of all tasks that count as done now. */
+/** Names of all tasks that are done now. */
 export function achievedTasks(view: TabletopView): TabletopTask[] {
   return TABLETOP_TASKS.filter((task) => TASKS[task].done(view));
 }
@@ -79,7 +79,7 @@ type SceneKind = 'bins' | 'open';
 /** The arm's pose at the start, in the units of observations: the half open hand points down, 8 cm above the table. */
 const HOME = [0, -5, 4, 91, 0, 50];
 const HOME_SPREAD = 2;
-/** Largest turn of a cube, radians. */
+/** Largest rotation of a cube, radians. */
 const TURN = 0.35;
 
 interface Place {
@@ -87,7 +87,7 @@ interface Place {
   y: number;
 }
 
-/** Places the arm and everything on the table for a new episode. Which task is asked for makes no difference to it. */
+/** Places the arm and all objects for a new episode, whichever task is requested. */
 export function layOut(view: TabletopView, kind: SceneKind, random: RandomGenerator): void {
   const home = HOME.map((value) => value + random.uniform(-HOME_SPREAD, HOME_SPREAD));
   view.setAngles(ARM_JOINTS.map((_, joint) => toRadians(joint, home[joint]!)));
@@ -110,7 +110,7 @@ function layOutBins(view: TabletopView, random: RandomGenerator): void {
   view.placeFixture('zones', [0, 0, SHELF]);
 }
 
-/** The other things leave the green cube's way to both sides free, and each other room for the hand. */
+/** The other objects leave the green cube's path free on both sides, and leave the hand room between them. */
 function layOutOpen(view: TabletopView, random: RandomGenerator): void {
   const green = { x: random.uniform(0.15, 0.215), y: random.uniform(-0.05, 0.05) };
   const anywhere = (lane: number): Place => {

@@ -2,7 +2,7 @@ import type { Simulation } from '../engine/simulation.js';
 import { ARM_JOINTS, ARM_SIZE, toRadians, toUnits } from './arm.js';
 
 export type Point = readonly [number, number, number];
-/** What an episode may place. */
+/** Objects that an episode may place. */
 const FIXTURES = ['red_bin', 'blue_bin', 'button', 'zones'] as const;
 export const CUBES = ['green_cube', 'yellow_cube'] as const;
 export type Fixture = (typeof FIXTURES)[number];
@@ -13,7 +13,7 @@ interface JointAddress {
   velocity: number;
 }
 
-/** The tabletop's state by names, in metres and radians; read from and written to a simulation. */
+/** The tabletop's state by name, in metres and radians; read from and written to a simulation. */
 export class TabletopView {
   readonly #simulation: Simulation;
   readonly #joints: readonly JointAddress[];
@@ -55,7 +55,7 @@ export class TabletopView {
     return Float32Array.from(this.angles(), (angle, joint) => toUnits(joint, angle));
   }
 
-  /** Puts the arm somewhere at rest, its servos holding it there. */
+  /** Puts the arm in a pose at rest, held there by its servos. */
   setAngles(angles: readonly number[]): void {
     const { data } = this.#simulation;
     angles.forEach((angle, joint) => {
@@ -64,7 +64,7 @@ export class TabletopView {
     });
   }
 
-  /** What the servos aim at, in the units of observations; clamped to the joints' limits. */
+  /** Sets the targets of the servos, in the units of observations, clamped to the joints' limits. */
   command(action: ArrayLike<number>): void {
     const ctrl = this.#simulation.data.ctrl as Float64Array;
     for (let joint = 0; joint < ARM_SIZE; joint++) {
@@ -78,7 +78,7 @@ export class TabletopView {
     return this.state()[ARM_SIZE - 1]!;
   }
 
-  /** The place between the jaws. */
+  /** The point between the jaws. */
   grasp(): Point {
     const at = 3 * this.#grasp;
     const places = this.#simulation.data.site_xpos as Float64Array;
@@ -97,7 +97,7 @@ export class TabletopView {
     return [qpos[at]!, qpos[at + 1]!, qpos[at + 2]!];
   }
 
-  /** How a cube is turned about the vertical, radians. */
+  /** Rotation of a cube about the vertical, radians. */
   yaw(name: Cube): number {
     const at = this.#cubes[name].position + 3;
     const [w = 1, x = 0, y = 0, z = 0] = (this.#simulation.data.qpos as Float64Array).subarray(at, at + 4);
@@ -142,9 +142,9 @@ export function distance(a: Point, b: Point): number {
 }
 
 /**
- * What `observation.environment_state` holds: metres, and for the cubes and the hand the turn about the vertical (the hand's is right while
- * it points down). All zero for what is not on the table. The hand is where the jaws meet: with it a policy need not learn the arm's
- * kinematics to know how far from a thing it is.
+ * Contents of `observation.environment_state`: metres, and for the cubes and the hand the rotation about the vertical (the hand's is valid
+ * while it points down). All zero for an object that is not on the table. The hand's position is where the jaws meet: with it, a policy
+ * need not learn the arm's kinematics to know its distance from an object.
  */
 export const ENVIRONMENT_STATE_NAMES: readonly string[] = [
   ...CUBES.flatMap((cube) => ['x', 'y', 'z', 'cos', 'sin'].map((part) => `${cube}_${part}`)),
@@ -162,7 +162,7 @@ export const ENVIRONMENT_STATE_NAMES: readonly string[] = [
   'hand_sin',
 ];
 
-/** Where things are, [22]; see {@link ENVIRONMENT_STATE_NAMES}. */
+/** Object positions, [22]; see {@link ENVIRONMENT_STATE_NAMES}. */
 export function environmentState(view: TabletopView): Float32Array {
   const values: number[] = [];
   for (const cube of CUBES) {

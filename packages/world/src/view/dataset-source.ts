@@ -25,11 +25,11 @@ interface OpenEpisode {
 }
 
 /**
- * Recorded episodes: the arm where `observation.state` says, the things where `observation.environment_state` says, if it is there,
- * and the recorded pictures. Nothing is simulated.
+ * Recorded episodes: the arm as in `observation.state`, the objects as in `observation.environment_state` if it is there, and the recorded
+ * images. Nothing is simulated.
  *
  * @param root folder of a LeRobot dataset
- * @throws CraftError `DATASET_…`, `VIEW_DATASET` where the recorded robot is another one
+ * @throws CraftError `DATASET_…`, `VIEW_DATASET` if the data was recorded with a different robot
  */
 export async function datasetSource(root: string): Promise<ViewSource> {
   const metadata = await LeRobotDatasetMetadata.load(root, { onWarning: () => {} });
@@ -113,10 +113,10 @@ class DatasetSource implements ViewSource {
     this.#simulation.dispose();
   }
 
-  /** One episode is open at a time. @throws CraftError `DATASET_EPISODES` where there is no such episode */
+  /** Only one episode is open at a time. @throws CraftError `DATASET_EPISODES` if there is no such episode */
   async #episode(index: number): Promise<OpenEpisode> {
     const open = this.#open;
-    // Pictures that were not here may have come meanwhile.
+    // Images that were missing may have arrived meanwhile.
     if (open?.index === index && (open.loader !== null || this.#cameras.length === 0)) return open;
     this.#metadata.episode(index);
     const { root, fps } = this.#metadata;
@@ -130,7 +130,7 @@ class DatasetSource implements ViewSource {
     return this.#open;
   }
 
-  /** null where there are none: a dataset is often copied without its videos. */
+  /** null if there are none: a dataset is often copied without its videos. */
   #openPictures(dataset: LeRobotDataset, fps: number): FrameLoader | null {
     const cameras = this.#cameras;
     if (cameras.length === 0) return null;
@@ -142,7 +142,7 @@ class DatasetSource implements ViewSource {
     }
   }
 
-  /** Names of what `observation.environment_state` holds, if it is the tabletop's; else none. */
+  /** Names of the values in `observation.environment_state` if it is the tabletop's; otherwise none. */
   #thingNames(): readonly string[] {
     const names = this.#metadata.features[THINGS]?.names;
     return Array.isArray(names) && names.includes(ENVIRONMENT_STATE_NAMES[0]) ? (names as string[]) : [];
@@ -160,15 +160,15 @@ class DatasetSource implements ViewSource {
   }
 }
 
-/** A frame's numbers. */
+/** The numbers of a frame. */
 interface RecordedFrame {
   /** `observation.state`. */
   state: readonly number[];
-  /** `observation.environment_state` by the names of its numbers; what is not in it was not recorded. */
+  /** `observation.environment_state` by the names of its numbers; what is missing was not recorded. */
   things: Readonly<Record<string, number>>;
 }
 
-/** Where put away things are: apart, or a cube would lie in a bin there. */
+/** Positions of hidden objects: apart from each other, or a cube would lie in a bin there. */
 const AWAY: Readonly<Record<string, readonly [number, number]>> = {
   green_cube: [0, 0],
   yellow_cube: [0.1, 0],
@@ -177,7 +177,7 @@ const AWAY: Readonly<Record<string, readonly [number, number]>> = {
   button: [0, 0.15],
 };
 
-/** Puts everything where a recorded frame says, the inverse of `environmentState`; what it does not name goes out of sight. */
+/** Puts everything where a recorded frame says, the inverse of `environmentState`; objects it does not name are hidden. */
 export function placeRecorded(view: TabletopView, { state, things }: RecordedFrame): void {
   view.setAngles(ARM_JOINTS.map((_, joint) => toRadians(joint, state[joint]!)));
   const value = (name: string) => things[name] ?? 0;

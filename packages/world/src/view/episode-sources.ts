@@ -9,7 +9,7 @@ import { TabletopEnvironment } from '../tabletop/environment.js';
 import { describe } from '../workers/host.js';
 import { captureFrame, requireViewer, type ViewEpisode, type ViewSource } from './view-episode.js';
 
-/** The scripted expert, in any task from any start. */
+/** The scripted expert, for any task and any start. */
 export function expertSource(): ViewSource {
   return {
     name: 'expert',
@@ -33,7 +33,7 @@ export function expertSource(): ViewSource {
 
 /** Options of {@link policySource}. */
 export interface PolicySourceOptions extends Actor {
-  /** For people. */
+  /** Display name. */
   name: string;
   /** Environment key to policy key. Default none. */
   renameMap?: Readonly<Record<string, string>>;
@@ -42,7 +42,7 @@ export interface PolicySourceOptions extends Actor {
 /**
  * A policy's rollouts, from the same starts as in `evaluatePolicy`.
  *
- * @throws CraftError `POLICY_ENVIRONMENT` where policy and environment do not fit; its `load` throws `ENV_ACTION`
+ * @throws CraftError `POLICY_ENVIRONMENT` if policy and environment do not fit; its `load` throws `ENV_ACTION`
  */
 export async function policySource(options: PolicySourceOptions): Promise<ViewSource> {
   const { policy, processors, name, renameMap = {} } = options;
@@ -83,7 +83,7 @@ export async function policySource(options: PolicySourceOptions): Promise<ViewSo
   };
 }
 
-/** Runs an episode and keeps every moment of it. Other requests are answered in between. */
+/** Runs an episode and keeps every frame. Other requests are answered in between. */
 async function runEpisode(
   environment: TabletopEnvironment,
   seed: number,

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { inTurn } from './serve.js';
 import type { ViewEpisode, ViewSource } from './view-episode.js';
 
-/** A source whose episodes take until they are let go; it writes down what it does. */
+/** A source whose episodes block until they are released; it logs what it does. */
 function slowSource() {
   const done: string[] = [];
   const waiting: (() => void)[] = [];

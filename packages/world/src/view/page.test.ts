@@ -20,7 +20,7 @@ test.skipIf(chromium === null)('the page plays the expert, and runs physics, in 
     // The first frame is no success; physics with the servos holding still makes none of it.
     await tab.evaluate("document.getElementById('start').click()");
     await tab.until("document.getElementById('badge').textContent === 'under way'");
-    // A button that was clicked leaves the arrows to the player.
+    // The arrow keys still reach the player after a button has been clicked.
     const press = "new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true })";
     await tab.evaluate(`document.getElementById('start').dispatchEvent(${press})`);
     await tab.until("document.getElementById('time').value.includes('frame 1 of')");

@@ -5,10 +5,10 @@ import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CraftError } from '@craft-ft/torch/errors';
 
-/** Files that the page may ask for, by their path in its address. Nothing else of the disk can be had. */
+/** Files that the page may request, by URL path. Nothing else on the disk is accessible. */
 export type Assets = ReadonlyMap<string, string>;
 
-/** What the page's modules import by name, and where that is served. */
+/** The modules that the page imports by name, and where they are served. */
 const IMPORT_MAP: Readonly<Record<string, string>> = {
   three: '/modules/three/three.module.js',
   'three/addons/controls/OrbitControls.js': '/modules/three/OrbitControls.js',
@@ -80,7 +80,7 @@ figcaption { color: var(--soft); font-size: 12px; overflow: hidden; text-overflo
 const imports = JSON.stringify({ imports: IMPORT_MAP });
 const digest = createHash('sha256').update(imports).digest('base64');
 
-/** Nothing from elsewhere. MuJoCo's bindings make functions at run time, hence `unsafe-eval`. */
+/** Nothing may be loaded from elsewhere. MuJoCo's bindings create functions at run time, hence `unsafe-eval`. */
 export const CONTENT_SECURITY_POLICY =
   `default-src 'self'; script-src 'self' 'unsafe-eval' 'sha256-${digest}'; style-src 'self' 'unsafe-inline'; ` +
   `img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
@@ -147,10 +147,10 @@ export const PAGE_HTML = `<!doctype html>
 </html>
 `;
 
-/** This package's compiled modules, three.js and MuJoCo. @throws CraftError `VIEW_PAGE` where they are not compiled */
+/** This package's compiled modules, three.js and MuJoCo. @throws CraftError `VIEW_PAGE` if they are not compiled */
 export function pageAssets(): Assets {
   const require = createRequire(import.meta.url);
-  // The same from the sources as from the compiled files.
+  // The same whether run from the sources or from the compiled files.
   const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
   const three = dirname(require.resolve('three'));
   const mujoco = dirname(require.resolve('@mujoco/mujoco'));

@@ -50,7 +50,7 @@ interface Answer {
   body: string;
 }
 
-/** As it stands: fetch would tidy the path. */
+/** Sends the path as it is: fetch would normalise it. */
 function ask(path: string, options: { method?: string; host?: string } = {}): Promise<Answer> {
   const { method = 'GET', host = `127.0.0.1:${server.port}` } = options;
   return new Promise((resolve, reject) => {

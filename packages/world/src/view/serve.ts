@@ -13,7 +13,7 @@ export interface ViewOptions {
   sources: readonly ViewSource[];
   /** Shown first. Default place-in-red-bin, seed 0, episode 0. */
   first?: Partial<EpisodeRequest>;
-  /** Default 0: a free one. */
+  /** Default 0: any free port. */
   port?: number;
   /** Files of the page. Default those of this package. */
   assets?: Assets;
@@ -23,7 +23,7 @@ export interface ViewOptions {
 export interface ViewServer {
   readonly url: string;
   readonly port: number;
-  /** Ends the server, and closes the sources when what they are at is done. */
+  /** Stops the server, and closes the sources once they have finished what they are doing. */
   close(): Promise<void>;
 }
 
@@ -36,9 +36,9 @@ const HEADERS = {
 };
 
 /**
- * Serves the viewer's page to this machine, and to nobody else.
+ * Serves the viewer's page to this machine only.
  *
- * @throws CraftError `VIEW_PORT` where the port cannot be had, `VIEW_PAGE`
+ * @throws CraftError `VIEW_PORT` if the port is not available, `VIEW_PAGE`
  *
  * @example
  * ```ts
@@ -76,14 +76,14 @@ async function answer(
   routes: Readonly<Record<string, Route>>,
   assets: Assets,
 ): Promise<void> {
-  // A name in Host is a page elsewhere that had its own name point here.
+  // Another host name means DNS rebinding: a page elsewhere pointed its own name here.
   const host = (request.headers.host ?? '').replace(/:\d+$/, '');
   if (host !== '127.0.0.1' && host !== 'localhost') return send(response, 403, 'only for this machine\n');
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
     return send(response, 405, 'only GET\n');
   }
-  // Never parsed as a path of the disk: it is a key, here or in the list of files.
+  // Never parsed as a path on the disk: it is a key, here or in the list of files.
   const [path = '', query = ''] = (request.url ?? '').split('?', 2);
   if (Object.hasOwn(routes, path)) {
     const gone = new AbortController();
@@ -143,7 +143,7 @@ function send(
   response.end(body);
 }
 
-/** The page shows the reason in one line. What the project does not foresee is a defect, and is thrown on. */
+/** The page shows the reason in one line. An unexpected error is a bug, and is rethrown. */
 function refuse(response: ServerResponse, error: unknown): void {
   const foreseen = error instanceof CraftError;
   const status = error instanceof BadQuery ? 400 : foreseen ? 422 : 500;
@@ -157,7 +157,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'is not allowed to this user',
 };
 
-/** Listens on this machine's own address, and resolves to the port. @throws CraftError `VIEW_PORT` */
+/** Listens on the loopback address, and resolves to the port. @throws CraftError `VIEW_PORT` */
 function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -169,7 +169,7 @@ function listen(server: Server, port: number): Promise<number> {
   });
 }
 
-/** Ends it at once, open connections too. */
+/** Closes the server at once, including open connections. */
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
@@ -201,8 +201,8 @@ function wordOf(query: URLSearchParams, name: string, words: readonly string[]):
 }
 
 /**
- * The same source, asked one thing at a time, in the order of the calls: closing it waits for what is under way. An episode that nobody
- * waits for any more when its turn comes is passed over.
+ * The same source, handling one call at a time, in order: closing it waits for the call in progress. An episode that nobody waits for any
+ * more when its turn comes is skipped.
  */
 export function inTurn(source: ViewSource): ViewSource {
   let turn: Promise<unknown> = Promise.resolve();

@@ -2,15 +2,15 @@ import { CraftError } from '@craft-ft/torch/errors';
 import type { Simulation } from '../engine/simulation.js';
 import type { TabletopTask } from '../names.js';
 
-/** A moment: all that MuJoCo needs to draw it, and to go on from it. */
+/** A moment: everything MuJoCo needs to draw it and to continue from it. */
 export interface ViewFrame {
   qpos: number[];
   qvel: number[];
-  /** What the servos aim at, radians. */
+  /** The targets of the servos, radians. */
   ctrl: number[];
 }
 
-/** A recorded picture. */
+/** A recorded image. */
 export interface Picture {
   /** Row by row from the top left. */
   rgb: Uint8Array;
@@ -20,24 +20,24 @@ export interface Picture {
 
 /** An episode as the page plays it. */
 export interface ViewEpisode {
-  /** null where a recording's instruction is none of the tabletop's. */
+  /** null if a recording's instruction is not one of the tabletop's. */
   task: TabletopTask | null;
   instruction: string;
   /** Frames per second. */
   fps: number;
-  /** How it ended; null where that is not known. */
+  /** How it ended; null if that is unknown. */
   success: boolean | null;
-  /** Places of the bins, the button and the strips, metres: [3 × things]; they stay for an episode. */
+  /** Positions of the bins, the button and the strips, metres: [3 × objects]; constant within an episode. */
   mocap: number[];
   /** The start and the moment after each action. */
   frames: ViewFrame[];
-  /** Keys of the cameras whose pictures were recorded. */
+  /** Keys of the cameras whose images were recorded. */
   recorded: string[];
   /** What a viewer should know; null: nothing. */
   note: string | null;
 }
 
-/** Which episode is wanted. */
+/** Which episode is requested. */
 export interface EpisodeRequest {
   task: TabletopTask;
   seed: number;
@@ -45,33 +45,33 @@ export interface EpisodeRequest {
   episode: number;
 }
 
-/** Where episodes come from. Calls are made one at a time. */
+/** A source of episodes. Calls are made one at a time. */
 export interface ViewSource {
   readonly name: 'expert' | 'policy' | 'dataset';
-  /** For people. */
+  /** Display name. */
   readonly label: string;
-  /** How many there are; null: one for every task and seed. */
+  /** The number of episodes; null: one for every task and seed. */
   readonly episodes: number | null;
-  /** @throws CraftError for what cannot be shown; `VIEW_STOPPED` once `signal` says that nobody waits any more */
+  /** @throws CraftError for what cannot be shown; `VIEW_STOPPED` once `signal` says that nobody is waiting any more */
   load(request: EpisodeRequest, signal: AbortSignal): Promise<ViewEpisode>;
-  /** Undefined in a source without recorded pictures. */
+  /** Undefined in a source without recorded images. */
   picture?(episode: number, frame: number, camera: string): Promise<Picture>;
   close(): Promise<void>;
 }
 
-/** The page's first question: what there is, and what to show first. */
+/** The page's first request: what is available, and what to show first. */
 export interface ViewSetup {
   sources: { name: ViewSource['name']; label: string; episodes: number | null }[];
   tasks: { name: TabletopTask; instruction: string }[];
   first: EpisodeRequest & { source: ViewSource['name'] };
 }
 
-/** Before work for somebody. @throws CraftError `VIEW_STOPPED` once `signal` says that nobody waits any more */
+/** Call before doing work for a viewer. @throws CraftError `VIEW_STOPPED` once `signal` says that nobody is waiting any more */
 export function requireViewer(signal: AbortSignal): void {
   if (signal.aborted) throw new CraftError('VIEW_STOPPED', 'nobody waits for this episode any more');
 }
 
-/** The simulation's present moment. */
+/** The current state of the simulation. */
 export function captureFrame({ data }: Simulation): ViewFrame {
   return {
     qpos: Array.from(data.qpos as Float64Array),
@@ -80,7 +80,7 @@ export function captureFrame({ data }: Simulation): ViewFrame {
   };
 }
 
-/** Puts a moment back. */
+/** Restores a state. */
 export function showFrame(simulation: Simulation, mocap: readonly number[], frame: ViewFrame): void {
   simulation.resetState();
   const { data } = simulation;

@@ -9,7 +9,7 @@ import type {
 } from '../environment.js';
 import { type EnvironmentSpec, makeEnvironment } from '../make-environment.js';
 
-/** What does not change about an environment. */
+/** The constant properties of an environment. */
 export interface EnvironmentDescription {
   fps: number;
   maxSteps: number;
@@ -20,10 +20,10 @@ export interface EnvironmentDescription {
   actionFeature: EnvironmentFeature;
 }
 
-/** Numbers of environments of a host. */
+/** Index of an environment in a host. */
 type Slot = number;
 
-/** Environments of one thread; every method takes and returns plain data. */
+/** The environments of one thread; every method takes and returns plain data. */
 export class EnvironmentHost {
   readonly #environments = new Map<Slot, Environment>();
   readonly #experts = new Map<string, Environment>();
@@ -67,7 +67,7 @@ export class EnvironmentHost {
   }
 }
 
-/** What does not change about an environment. */
+/** The constant properties of an environment. */
 export function describe(environment: Environment): EnvironmentDescription {
   const { fps, maxSteps, task, instruction, robotType, observationFeatures, actionFeature } = environment;
   return { fps, maxSteps, task, instruction, robotType, observationFeatures, actionFeature };

@@ -5,12 +5,12 @@ import { fetchEpisode, fetchSetup } from './requests.js';
 import { connectTransport } from './transport.js';
 import { Viewer } from './viewer.js';
 
-/** What is chosen. */
+/** The current selection. */
 interface Choice extends EpisodeRequest {
   source: string;
 }
 
-/** The fields that say which episode to show: the source, and its task and seed or its number. */
+/** The fields that select an episode: the source, and its task and seed or its number. */
 class Chooser {
   readonly #source = element<HTMLSelectElement>('source');
   readonly #task = element<HTMLSelectElement>('task');
@@ -19,7 +19,7 @@ class Chooser {
   readonly #setup: ViewSetup;
   readonly #onChoice: (choice: Choice) => void;
 
-  /** @param onChoice called whenever something else is chosen, and once at the start */
+  /** @param onChoice called whenever the selection changes, and once at the start */
   constructor(setup: ViewSetup, onChoice: (choice: Choice) => void) {
     this.#setup = setup;
     this.#onChoice = onChoice;
@@ -44,7 +44,7 @@ class Chooser {
     this.#choose();
   }
 
-  /** How many episodes the chosen source has; null: one for every task and seed. */
+  /** The number of episodes of the selected source; null: one for every task and seed. */
   get #episodes(): number | null {
     return this.#setup.sources.find(({ name }) => name === this.#source.value)!.episodes;
   }

@@ -9,12 +9,12 @@ export function element<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
 }
 
-/** A choice. */
+/** An option of a select element. */
 export function option(value: string, text: string): HTMLOptionElement {
   return new Option(text, value);
 }
 
-/** A picture with its name, and how to show RGB pixels in it. */
+/** An image with its name, and a function that shows RGB pixels in it. */
 function pictureFigure(
   name: string,
   parent: HTMLElement,
@@ -42,7 +42,7 @@ function pictureFigure(
 
 const SIZE = { width: 128, height: 96, shadows: true };
 
-/** What the robot's cameras see: the same drawing as in recordings and evaluations, here in the browser. */
+/** What the robot's cameras see, rendered in the browser exactly as in recordings and evaluations. */
 export class CameraPanel {
   readonly #draws: (() => void)[];
   #stale = 0;
@@ -55,12 +55,12 @@ export class CameraPanel {
     });
   }
 
-  /** The scene has changed. */
+  /** Call when the scene has changed. */
   invalidate(): void {
     this.#stale = this.#draws.length;
   }
 
-  /** Draws one of the pictures that are out of date: all at once would hold up the 3D view. */
+  /** Draws one of the outdated images: drawing all at once would hold up the 3D view. */
   draw(): void {
     if (this.#stale === 0) return;
     this.#stale--;
@@ -70,7 +70,7 @@ export class CameraPanel {
   }
 }
 
-/** One slider for each joint: what its servo aims at, in the units of actions. */
+/** One slider per joint: the target of its servo, in the units of actions. */
 export class JointPanel {
   readonly #sliders: { input: HTMLInputElement; output: HTMLOutputElement }[];
 
@@ -111,7 +111,7 @@ export class JointPanel {
   }
 }
 
-/** The pictures that were recorded with an episode, as far as they can be fetched in time. */
+/** The images recorded with an episode, as far as they can be fetched in time. */
 export class RecordedPanel {
   readonly #onError: (error: unknown) => void;
   #update: (frame: number) => void = () => {};
@@ -120,7 +120,7 @@ export class RecordedPanel {
     this.#onError = onError;
   }
 
-  /** Another episode is shown. */
+  /** Call when another episode is shown. */
   open(source: string, episode: number, cameras: readonly string[]): void {
     element('recorded').hidden = cameras.length === 0;
     const parent = element('recordings');
@@ -142,7 +142,7 @@ export class RecordedPanel {
   }
 }
 
-/** One call at a time; what is asked for meanwhile is done afterwards, and only the last of it. */
+/** Runs one call at a time; of the requests made meanwhile, only the last is run afterwards. */
 function latest(
   work: (value: number) => Promise<void>,
   onError: (error: unknown) => void,

@@ -50,7 +50,7 @@ test('says how the task stands, and what was done instead', () => {
   expect(verdict({ ...shown, achieved: ['lift'], live: true }).text).toBe('physics; done now: lift');
 });
 
-/** An element, as far as its name goes. */
+/** An element with only a tag name. */
 const focused = (name: string) => ({ matches: (selector: string) => selector.split(', ').includes(name) });
 
 test('fields have the keys for themselves, a button only the space bar', () => {

@@ -1,11 +1,11 @@
 import type { TabletopTask } from '../../names.js';
 
-/** Where a recording of `length` frames stands, and how it moves on. */
+/** The current position in a recording of `length` frames, and its playback. */
 export class Player {
   readonly fps: number;
   readonly length: number;
   playing = false;
-  /** Times as fast as it happened. */
+  /** Playback speed; 1 is real time. */
   speed = 1;
   #position = 0;
 
@@ -24,7 +24,7 @@ export class Player {
     return this.frame === this.length - 1;
   }
 
-  /** Begins anew where it had come to the end. */
+  /** Starts over if it has reached the end. */
   play(): void {
     if (this.atEnd) this.#position = 0;
     this.playing = this.length > 1;
@@ -34,13 +34,13 @@ export class Player {
     this.playing = false;
   }
 
-  /** Shows a frame, or the nearest that there is, and stops there. */
+  /** Shows a frame, or the nearest existing one, and pauses there. */
   seek(frame: number): void {
     this.playing = false;
     this.#position = Math.min(this.length - 1, Math.max(0, Math.round(frame)));
   }
 
-  /** Time goes by; stops at the last frame. */
+  /** Advances playback; stops at the last frame. */
   advance(seconds: number): void {
     if (!this.playing) return;
     this.#position = Math.min(this.length - 1, this.#position + seconds * this.fps * this.speed);
@@ -54,20 +54,20 @@ export interface Verdict {
   kind: 'good' | 'bad' | 'wait';
 }
 
-/** The moment shown. */
+/** The state shown. */
 export interface Shown {
-  /** Asked for; null where that is not known. */
+  /** The requested task; null if it is unknown. */
   task: TabletopTask | null;
-  /** Everything that counts as done now. */
+  /** Everything that is done now. */
   achieved: readonly TabletopTask[];
-  /** How the episode ended; null where that is not known. */
+  /** How the episode ended; null if that is unknown. */
   success: boolean | null;
   atEnd: boolean;
-  /** Physics goes on from here: the episode's own end does not count. */
+  /** Physics is running from here: the episode's own end does not count. */
   live: boolean;
 }
 
-/** How the task stands. What was done instead is named: a policy that forgot shows it there. */
+/** The status of the task. Names what was done instead: this is where a policy that forgot is caught. */
 export function verdict({ task, achieved, success, atEnd, live }: Shown): Verdict {
   if (task !== null && achieved.includes(task)) return { text: 'success', kind: 'good' };
   const others = achieved.join(', ');
@@ -85,8 +85,8 @@ type Key = keyof typeof KEYS;
 export type KeyAction = (typeof KEYS)[Key];
 
 /**
- * What a key does; null: nothing, or what the focused element does with it. Fields have these keys for themselves, a button only the
- * space bar.
+ * What a key does; null: nothing, or whatever the focused element does with it. Input fields keep these keys for themselves, a button only
+ * the space bar.
  */
 export function keyAction(key: string, focused: { matches(selector: string): boolean }): KeyAction | null {
   if (!Object.hasOwn(KEYS, key)) return null;

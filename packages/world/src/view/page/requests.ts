@@ -26,7 +26,7 @@ export async function fetchEpisode(
   return (await ask('/api/episode', { source, ...request }, signal)).json() as Promise<ViewEpisode>;
 }
 
-/** A recorded picture. */
+/** A recorded image. */
 export async function fetchPicture(
   source: string,
   episode: number,

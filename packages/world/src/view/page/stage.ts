@@ -19,11 +19,11 @@ import {
 import { OrbitControls } from 'three/addons/controls/OrbitControls.js';
 import type { Simulation } from '../../engine/simulation.js';
 
-/** What lies lower is put away and not drawn, metres. */
+/** Objects below this height are hidden and not drawn, metres. */
 const PUT_AWAY = -0.2;
 const BACKGROUND = 0xbac8d6;
 
-/** The scene in three dimensions, with a camera that turns about the table. */
+/** The scene in 3D, with a camera that orbits the table. */
 export class Stage {
   readonly #simulation: Simulation;
   readonly #renderer: WebGLRenderer;
@@ -126,7 +126,7 @@ const ELLIPSOID = 4;
 const CYLINDER = 5;
 const BOX = 6;
 
-/** A plane without bounds is drawn this large, metres from its middle. */
+/** An infinite plane is drawn this large, metres from its middle. */
 const FAR = 10;
 
 /**
@@ -156,7 +156,7 @@ function geomGeometry(type: number, [x, y, z]: readonly [number, number, number]
   }
 }
 
-/** Whether a geom is a plane: a floor, which stays in sight below the table. */
+/** Whether a geom is a plane: a floor, which stays visible below the table. */
 function isPlane(type: number): boolean {
   return type === PLANE;
 }

@@ -2,7 +2,7 @@ import { element } from './panels.js';
 import { type KeyAction, keyAction } from './player.js';
 import type { Viewer } from './viewer.js';
 
-/** The bar below the picture, and its keys: play, pause, step, scrub, speed, and physics. */
+/** The bar below the image, and its keys: play, pause, step, scrub, speed, and physics. */
 export function connectTransport(viewer: Viewer): { refresh(): void } {
   const scrub = element<HTMLInputElement>('scrub');
   const play = element('play');

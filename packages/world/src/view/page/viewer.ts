@@ -7,12 +7,12 @@ import { CameraPanel, element, JointPanel } from './panels.js';
 import { Player, verdict } from './player.js';
 import { Stage } from './stage.js';
 
-/** Physics that falls behind by more than this is not caught up, seconds. */
+/** If physics falls behind by more than this, it does not catch up, seconds. */
 const LAG = 0.1;
 
-/** What is shown: an episode, frame by frame, or physics that goes on from one of its frames. */
+/** What is shown: an episode, frame by frame, or physics continuing from one of its frames. */
 export class Viewer {
-  /** Called with the number of each frame that comes to be shown. */
+  /** Called with the number of each frame that is shown. */
   onFrame: (frame: number) => void = () => {};
   onError: (error: unknown) => void = () => {};
   readonly #simulation: Simulation;
@@ -24,7 +24,7 @@ export class Viewer {
   #player = new Player(1, 1);
   #shown = -1;
   #live = false;
-  /** Seconds of physics still to be done. */
+  /** Seconds of physics still to be simulated. */
   #due = 0;
 
   private constructor(simulation: Simulation) {
@@ -50,7 +50,7 @@ export class Viewer {
     return this.#live;
   }
 
-  /** Physics from the frame shown on; or back to that frame. */
+  /** Runs physics from the frame shown, or returns to that frame. */
   set live(on: boolean) {
     this.#live = on && this.#episode !== null;
     this.#due = 0;
@@ -69,7 +69,7 @@ export class Viewer {
     this.#player.play();
   }
 
-  /** Time goes by: shows what there is to be seen now. */
+  /** Advances time and shows the current state. */
   tick(seconds: number): void {
     if (this.#live) this.#runPhysics(seconds);
     else this.#player.advance(seconds);
