@@ -6,7 +6,7 @@ import { fieldsHelp } from './help.js';
 import { takesPolicy, withLocalPolicy } from './policy-path.js';
 
 /** Definition of a command. */
-export interface CommandSpec<T> {
+interface CommandSpec<T> {
   /** Name as typed: `world view`. */
   readonly name: string;
   /** Description shown by `--help`. */

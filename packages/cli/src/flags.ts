@@ -18,7 +18,7 @@ export interface Flag {
 }
 
 /** Flags that control how the configuration is assembled and are not fields of it. */
-export interface SpecialFlag {
+interface SpecialFlag {
   name: string;
   type: string;
   description: string;

@@ -4,7 +4,7 @@ export const INTERRUPTED = 130;
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /** Tells a command that it should stop. */
-export interface Interrupt {
+interface Interrupt {
   /** Aborted by the first Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal;
   /** Stops listening. */

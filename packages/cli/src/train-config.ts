@@ -25,7 +25,7 @@ import type { Flag, FlagTable } from './flags.js';
 const CONFIGURED = METHODS.filter(({ schema }) => schema !== null);
 
 /** Configuration of `craft train`: LeRobot's training fields, those of evaluation, and a group for each method. */
-export const craftTrainConfigSchema = z.strictObject({
+const craftTrainConfigSchema = z.strictObject({
   ...trainConfigSchema.shape,
   ...evaluationFields,
   method: z

@@ -8,12 +8,11 @@ export const epsilonScheduleSchema = z.enum(['linear', 'cosine', 'exponential', 
 export type EpsilonScheduleType = z.infer<typeof epsilonScheduleSchema>;
 
 /** What ε is measured in. */
-export const epsilonModeSchema = z.enum(['auto', 'absolute', 'relative']);
-export type EpsilonMode = z.infer<typeof epsilonModeSchema>;
+const epsilonModeSchema = z.enum(['auto', 'absolute', 'relative']);
+type EpsilonMode = z.infer<typeof epsilonModeSchema>;
 
 /** How λ follows the constraint. */
-export const lambdaControllerSchema = z.enum(['gradient', 'pid']);
-export type LambdaController = z.infer<typeof lambdaControllerSchema>;
+const lambdaControllerSchema = z.enum(['gradient', 'pid']);
 
 /** Fields of the craft configuration that drive λ and ε. */
 export const controlFields = {
@@ -125,14 +124,14 @@ export const controlFields = {
 const controlSchema = z.object(controlFields);
 
 /** What {@link resolveEpsilon} looks at. */
-export interface EpsilonChoice {
+interface EpsilonChoice {
   readonly epsilon_mode: EpsilonMode;
   readonly epsilon_start: number | null;
   readonly epsilon_end: number | null;
 }
 
 /** ε as it is, with everything filled in that depends on other fields. */
-export interface EpsilonSettings {
+interface EpsilonSettings {
   mode: 'absolute' | 'relative';
   start: number;
   end: number;
@@ -191,7 +190,7 @@ const stateSchema = z.strictObject({
 });
 
 /** {@link DualState} as it lies in a checkpoint. */
-export type DualStateJson = Required<z.infer<typeof stateSchema>>;
+type DualStateJson = Required<z.infer<typeof stateSchema>>;
 
 /**
  * Where the primal-dual control stands: a value, never modified; each change returns the next one.

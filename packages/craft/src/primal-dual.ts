@@ -98,7 +98,7 @@ export function updateLambda(
 }
 
 /** Weights of the three parts of λ, and how the noisy two are smoothed. */
-export interface PidGains {
+interface PidGains {
   /** Of the violation e = L_retain − ε. */
   kp: number;
   /** Of the sum of violations. */

@@ -112,7 +112,7 @@ function mean(values: readonly number[]): number | null {
 export const STATE_FILE = 'craft_state.json';
 
 /** What a run needs to go on exactly where it stopped, besides the history. */
-export interface CraftState {
+interface CraftState {
   dual: DualState;
   /** Retention loss before the first step; null until measured. */
   startLoss: number | null;

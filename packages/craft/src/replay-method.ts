@@ -6,7 +6,7 @@ import { craftConfigSchema } from './config.js';
 const { shape: craft } = craftConfigSchema;
 
 /** Configuration of replay: the anchors, as CRaFT has them, and their weight. */
-export const replayConfigSchema = z.strictObject({
+const replayConfigSchema = z.strictObject({
   weight: z
     .number()
     .min(0)
@@ -42,7 +42,7 @@ export const replayConfigSchema = z.strictObject({
   anchor_fraction: craft.anchor_fraction,
   anchor_balance_tasks: craft.anchor_balance_tasks,
 });
-export type ReplayConfig = z.infer<typeof replayConfigSchema>;
+type ReplayConfig = z.infer<typeof replayConfigSchema>;
 
 /** Experience replay as `craft train` offers it. */
 export const replayMethod: TrainingMethod<ReplayConfig> = {

@@ -19,7 +19,7 @@ export const policyConfigSchema = z.discriminatedUnion(
   POLICIES.map(({ schema }) => schema) as unknown as SchemasOf<typeof POLICIES>,
 );
 export type PolicyConfig = z.infer<(typeof POLICIES)[number]['schema']>;
-export type PolicyType = PolicyConfig['type'];
+type PolicyType = PolicyConfig['type'];
 type AnyRegistration = PolicyRegistration<z.ZodType<PolicyConfig>>;
 
 const BY_TYPE = new Map<string, AnyRegistration>(

@@ -4,10 +4,10 @@ import type { PickleValue } from './pickle.js';
 import { PickledTensor, TorchFile } from './torch-file.js';
 
 /** What kind of targets a shard of the Python project holds, by the name of the tensor. */
-export type PayloadKind = 'labels' | 'teacher_hidden' | 'target_features';
+type PayloadKind = 'labels' | 'teacher_hidden' | 'target_features';
 
 /** What is said about the targets of a shard, in this project's terms. */
-export interface PayloadMeta {
+interface PayloadMeta {
   readonly kind: PayloadKind;
   /** Indices into the n_layers + 1 hidden states. */
   readonly layers: readonly number[];
@@ -25,7 +25,7 @@ export interface Payload {
   readonly textInPlace: boolean;
 }
 
-export interface PayloadOptions {
+interface PayloadOptions {
   /** Policy key of the camera. */
   readonly imageKey: string;
   /** Id of BOS in the policy's tokeniser. */

@@ -4,12 +4,12 @@
 import { CraftError } from '@craft-ft/torch/errors';
 
 /** A class or function that a pickle names; it is never run. */
-export interface PickledName {
+interface PickledName {
   readonly kind: 'name';
   readonly name: string;
 }
 
-export interface PickledTuple {
+interface PickledTuple {
   readonly kind: 'tuple';
   readonly items: readonly PickleValue[];
 }

@@ -8,7 +8,7 @@ import { CraftError, TensorDisposedError, TorchError } from './errors.js';
 export type Handle = number;
 
 /** The addon's functions (native/*.cpp). Handles in, handles out; `Tensor` is the face of this for everybody else. */
-export interface Native {
+interface Native {
   call(operator: number, ...args: unknown[]): unknown;
   declareOp(name: string, overload: string): number;
   findOp(name: string, overload: string): number;
@@ -83,7 +83,7 @@ export const addonPath: string =
   process.env.CRAFT_TORCH_ADDON ?? fileURLToPath(new URL('../build/torch.node', import.meta.url));
 
 /** What `configureRuntime` decided, for whichever thread loads libtorch first; worker threads inherit it. */
-export interface RuntimeSettings {
+interface RuntimeSettings {
   /** Threads of one operator; null leaves libtorch's own choice. */
   threads: number | null;
 }

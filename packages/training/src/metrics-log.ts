@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { StepReport } from './method.js';
 
 /** Where the seconds of a step went. */
-export interface StepTimes {
+interface StepTimes {
   /** Assembling the batch. */
   data: number;
   /** Forward, backward and update. */

@@ -93,7 +93,7 @@ export async function openPolicyDataset(wanted: PolicyDataset): Promise<LeRobotD
 }
 
 /** As {@link openPolicyDataset}, reading file by file through a shuffle buffer. */
-export async function openPolicyStream(wanted: PolicyDataset, seed: number): Promise<StreamingDataset> {
+async function openPolicyStream(wanted: PolicyDataset, seed: number): Promise<StreamingDataset> {
   return StreamingDataset.open({ ...(await openOptions(wanted)), seed });
 }
 

@@ -16,7 +16,7 @@ import {
 import type { PolicyConfig, PolicyFeatures } from '@craft-ft/policies/config';
 
 /** A dataset, loaded or streamed. */
-export interface StatsSource {
+interface StatsSource {
   readonly metadata: LeRobotDatasetMetadata;
   readonly features: Readonly<Record<string, DatasetFeature>>;
   /** Chosen episodes, in the order of the rows. */

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { readPolicyConfig } from '@craft-ft/policies/config';
 import { refuseUsedFolder } from '@craft-ft/training/config';
 import { z } from 'zod';
@@ -24,7 +23,6 @@ export const exportCommand = commandOf({
   schema: exportSchema,
   run: async ({ policy: given, output_dir: folder }, output) => {
     refuseUsedFolder(folder);
-
     const { attachedLora, loadPolicy, loadProcessors, mergeLora, savePolicy } = await import(
       '@craft-ft/policies'
     );
@@ -33,7 +31,8 @@ export const exportCommand = commandOf({
     const policy = loadPolicy(dir, { ...config, use_peft: false, pretrained_path: null });
     const layers = attachedLora(policy)?.layers.length ?? 0;
     if (layers > 0) mergeLora(policy);
-    mkdirSync(folder, { recursive: true });
+    const { makeFolder } = await import('@craft-ft/torch');
+    makeFolder(folder);
     savePolicy(policy, loadProcessors(dir, config, { device: 'cpu' }), folder);
     const what =
       layers > 0 ? `the adapters of ${layers} layers merged into the weights` : 'no adapters to merge';

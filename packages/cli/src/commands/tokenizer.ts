@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CompressionStats, FastTokenizer } from '@craft-ft/policies';
 import { normalizationModeSchema, type Problem } from '@craft-ft/policies/config';
@@ -156,7 +156,8 @@ async function train(config: Config, output: Output): Promise<number> {
     progress.stop();
   }
   const compression = compressionStats(tokenizer, set.chunks, set.shape);
-  mkdirSync(folder, { recursive: true });
+  const { makeFolder } = await import('@craft-ft/torch');
+  makeFolder(folder);
   tokenizer.save(folder, metadata(config, set.chunks.length, width, compression));
   if (config.json) {
     const { settings, vocabSize } = tokenizer;

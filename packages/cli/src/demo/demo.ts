@@ -10,7 +10,7 @@ import { Interrupted, runSeed } from './run-seed.js';
 import type { DemoPolicy, DemoSettings } from './settings.js';
 
 /** Options of a demo. */
-export interface DemoRequest {
+interface DemoRequest {
   policy: DemoPolicy;
   settings: DemoSettings;
   /** The first seed; the others follow. */

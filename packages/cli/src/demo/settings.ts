@@ -178,7 +178,7 @@ export const TASKS = [OLD_TASK, NEW_TASK] as const;
 export type DemoTask = (typeof TASKS)[number];
 
 /** The bin's colour, which names a task's data and results. */
-export type DemoColor = 'red' | 'blue';
+type DemoColor = 'red' | 'blue';
 export const colorOf = (task: DemoTask): DemoColor => (task === OLD_TASK ? 'red' : 'blue');
 
 /** Seeds of episodes: no start is used for both training and testing. Evaluation during training uses the training run's own seed. */

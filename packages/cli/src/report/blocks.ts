@@ -35,13 +35,13 @@ export function table(
 }
 
 /** How often a policy succeeded at a task. */
-export interface Outcome {
+interface Outcome {
   successes: number;
   trials: number;
 }
 
 /** A policy and its outcomes, one per task; null where it was not evaluated. */
-export interface PolicyOutcomes {
+interface PolicyOutcomes {
   policy: string;
   outcomes: readonly (Outcome | null)[];
 }
@@ -105,7 +105,7 @@ export function flattenConfig(config: unknown): Map<string, unknown> {
 }
 
 /** A configuration with the name of its run. */
-export interface NamedConfig {
+interface NamedConfig {
   name: string;
   config: ReadonlyMap<string, unknown>;
 }

@@ -70,10 +70,10 @@ export interface Box {
 }
 
 /** Maps values of an axis to 0…1; or the values at its two ends. */
-export type Axis = ((value: number) => number) | readonly [low: number, high: number];
+type Axis = ((value: number) => number) | readonly [low: number, high: number];
 
 /** Ticks of both axes, each with its value and text, and the axis labels. */
-export interface AxisLabels {
+interface AxisLabels {
   x?: readonly (readonly [number, string])[];
   y?: readonly (readonly [number, string])[];
   xLabel?: string;

@@ -9,7 +9,7 @@ import { runCharts } from './run-charts.js';
 import { constraintState, type RunSummary, summarize } from './summary.js';
 
 /** Additional content of a page. */
-export interface ReportOptions {
+interface ReportOptions {
   /** Sections between the numbers and the curves: success rates, videos. */
   sections?: readonly Section[];
   /** Lines below the numbers, as the run printed them. */

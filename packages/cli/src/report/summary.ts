@@ -16,14 +16,14 @@ export interface RunSummary {
 }
 
 /** A mean, and the steps it was taken over. */
-export interface WindowMean {
+interface WindowMean {
   mean: number;
   from: number;
   to: number;
 }
 
 /** What the constraint did. */
-export interface RetentionSummary {
+interface RetentionSummary {
   /** Number of retention steps, or of log lines if there is no history. */
   count: number;
   /** Loss on the anchors before the first step; null if it was not measured. */

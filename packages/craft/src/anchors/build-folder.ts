@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { atomicWriteFile } from '@craft-ft/torch';
+import { atomicWriteFile, makeFolder } from '@craft-ft/torch';
 import { CraftError } from '@craft-ft/torch/errors';
 import { z } from 'zod';
 import {
@@ -30,7 +30,7 @@ export type BuildPlan = z.infer<typeof planSchema>;
  * @throws CraftError `ANCHOR_CACHE_EXISTS` for another cache or anything else in the folder
  */
 export function openBuildFolder(dir: string, fingerprint: string, overwrite: boolean): BuildPlan | null {
-  mkdirSync(dir, { recursive: true });
+  makeFolder(dir);
   const names = readdirSync(dir);
   for (const name of names.filter((other) => other.startsWith('.tmp-'))) rmSync(join(dir, name));
   const plan = readPlan(dir);

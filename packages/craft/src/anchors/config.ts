@@ -84,7 +84,7 @@ export const anchorFields = {
 };
 
 /** What {@link validateAnchors} looks at. */
-export interface AnchorChoice {
+interface AnchorChoice {
   readonly anchor_dataset_path: string;
   readonly anchor_dataset_root: string | null;
   readonly anchor_episodes: readonly number[] | null;

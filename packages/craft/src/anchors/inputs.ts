@@ -9,7 +9,7 @@ interface ImagePolicy {
 }
 
 /** The height and width a camera's images are stored at, and whether its aspect ratio is kept by padding. */
-export interface StoredSize {
+interface StoredSize {
   readonly size: readonly [number, number];
   readonly padded: boolean;
 }

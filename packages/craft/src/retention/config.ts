@@ -1,15 +1,14 @@
 import { z } from 'zod';
 
 /** How the retention loss is measured. */
-export const retentionModeSchema = z.enum(['loss', 'token_ce', 'hidden', 'feature', 'action']);
+const retentionModeSchema = z.enum(['loss', 'token_ce', 'hidden', 'feature', 'action']);
 export type RetentionMode = z.infer<typeof retentionModeSchema>;
 
 /** Whether K-step retention compensates for the steps without it. */
-export const retentionScaleSchema = z.enum(['event', 'step']);
-export type RetentionScale = z.infer<typeof retentionScaleSchema>;
+const retentionScaleSchema = z.enum(['event', 'step']);
 
 /** How features are compared with the teacher's. */
-export const hiddenLossSchema = z.enum(['mse', 'cosine', 'l1']);
+const hiddenLossSchema = z.enum(['mse', 'cosine', 'l1']);
 
 /** Which tokens make a feature, see `poolHiddenStates`. */
 export const poolingSchema = z.enum(['mean_image_tokens', 'mean_masked', 'last_token', 'cls_token']);

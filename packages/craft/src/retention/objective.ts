@@ -9,7 +9,7 @@ import { batchSize } from './losses.js';
 import { ActionTerm, FeatureTerm, PolicyLossTerm, type RetentionTerm, TokenTerm } from './terms.js';
 
 /** A term with its weight in the sum. */
-export interface WeightedTerm {
+interface WeightedTerm {
   readonly term: RetentionTerm;
   readonly weight: number;
 }

@@ -137,7 +137,7 @@ function checkShape(actions: Tensor, teacher: Tensor): void {
 }
 
 /** How features are compared. */
-export interface FeatureComparison {
+interface FeatureComparison {
   mode: 'hidden' | 'feature';
   /** Which features the targets are. */
   spec: FeatureSpec;

@@ -11,15 +11,15 @@ export const surgerySchema = z.enum(['projection', 'none', 'pcgrad', 'agem', 'ca
 export type SurgeryType = z.infer<typeof surgerySchema>;
 
 /** What the surgery decides about at a time. */
-export const surgeryGranularitySchema = z.enum(['model', 'module', 'tensor']);
+const surgeryGranularitySchema = z.enum(['model', 'module', 'tensor']);
 export type SurgeryGranularity = z.infer<typeof surgeryGranularitySchema>;
 
 /** What `conflict_threshold` is a threshold of. */
-export const conflictMetricSchema = z.enum(['cosine', 'dot']);
+const conflictMetricSchema = z.enum(['cosine', 'dot']);
 export type ConflictMetric = z.infer<typeof conflictMetricSchema>;
 
 /** How the task gradient and the retention gradient become one. */
-export const projectionModeSchema = z.enum(['weighted', 'equal', 'task_priority']);
+const projectionModeSchema = z.enum(['weighted', 'equal', 'task_priority']);
 export type ProjectionMode = z.infer<typeof projectionModeSchema>;
 
 /** Fields of the craft configuration that say how two gradients become one. */

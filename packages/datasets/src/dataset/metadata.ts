@@ -5,7 +5,7 @@ import { type DatasetInfo, type FeatureInfo, loadInfo } from './dataset-info.js'
 import { type EpisodeRecord, type LoadedMetadata, loadV2, loadV3 } from './metadata-formats.js';
 import { aggregateStats, type DatasetStats } from './stats.js';
 
-export interface MetadataOptions {
+interface MetadataOptions {
   /** Receives one-line warnings. Default: `console.warn`. */
   onWarning?: OnWarning;
 }

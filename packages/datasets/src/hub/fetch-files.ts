@@ -120,7 +120,7 @@ async function fetchFile(session: HubSession, file: RemoteFile, options: FetchFi
   const target = localPath(options.root, file.path);
   const partial = partialPath(options.root, file);
   try {
-    makeFolder(partial);
+    mkdirSync(dirname(partial), { recursive: true });
     const resumed = sizeOf(partial) > 0;
     if (resumed) options.onBytes(sizeOf(partial));
     await fillPartial(session, file, partial, options);
@@ -137,7 +137,7 @@ async function fetchFile(session: HubSession, file: RemoteFile, options: FetchFi
         );
       }
     }
-    makeFolder(target);
+    mkdirSync(dirname(target), { recursive: true });
     renameSync(partial, target);
   } catch (error) {
     throw explainWriteError(explainHubError(error, session), target);
@@ -284,10 +284,6 @@ async function isRight(path: string, file: RemoteFile): Promise<boolean> {
 function discard(path: string, { onBytes }: FetchFileOptions): void {
   onBytes(-sizeOf(path));
   rmSync(path, { force: true });
-}
-
-function makeFolder(path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
 }
 
 /** Bytes of a file; 0 when it does not exist. */

@@ -9,7 +9,7 @@ export interface PaligemmaSizes {
 }
 
 export const PALIGEMMA_VARIANTS = ['gemma_2b', 'gemma_300m', 'gemma_mini', 'gemma_tiny'] as const;
-export type PaligemmaVariant = (typeof PALIGEMMA_VARIANTS)[number];
+type PaligemmaVariant = (typeof PALIGEMMA_VARIANTS)[number];
 
 /** SigLIP So400m/14, the tower of every published PaliGemma. */
 const SO400M: SiglipSizes = { width: 1152, depth: 27, mlpDim: 4304, heads: 16, patch: 14 };

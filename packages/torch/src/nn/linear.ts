@@ -3,7 +3,7 @@ import * as ops from '../generated/ops.js';
 import { isGradEnabled } from '../grad-mode.js';
 import type { Tensor } from '../tensor.js';
 import { kaimingUniform_, uniform_ } from './init.js';
-import { Module, type TensorModule } from './module.js';
+import { Module } from './module.js';
 import { Parameter } from './parameter.js';
 
 /** y = x·Wᵀ + b. Input `[..., inFeatures]`, output `[..., outFeatures]`; initialised as PyTorch's. */

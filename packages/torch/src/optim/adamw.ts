@@ -9,7 +9,7 @@ import { type CombinedGradient, type FlatGradient, nextRuns, sidesOf, type Updat
 import { sweepParameters } from './sweep.js';
 
 /** Settings of AdamW; a group's own `lr` and `weightDecay` come first. Defaults as PyTorch's. */
-export interface AdamWOptions {
+interface AdamWOptions {
   /** Default 1e-3. */
   lr?: number;
   /** Decay rates of the two moments. Default [0.9, 0.999]. */

@@ -15,7 +15,7 @@ export interface ParameterGroup {
 }
 
 /** Where one parameter lies in the flat memory. */
-export interface FlatEntry {
+interface FlatEntry {
   readonly name: string;
   readonly parameter: Parameter;
   readonly shape: readonly number[];

@@ -5,7 +5,7 @@ import { type FlatGradient, nextRuns } from './optimizer.js';
 import { sweepParameters } from './sweep.js';
 
 /** Settings of SGD. Defaults as PyTorch's, but for `lr`, which it leaves open. */
-export interface SGDOptions {
+interface SGDOptions {
   /** Default 1e-2. */
   lr?: number;
   /** Default 0. */

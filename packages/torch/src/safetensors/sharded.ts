@@ -6,7 +6,7 @@ import { SafetensorsFile, tensorNotFound, unreadable } from './file.js';
 import { isJsonObject, JsonError, parseStrictJson, quote } from './json.js';
 
 /** Name of a checkpoint that is one file. */
-export const SINGLE_FILE = 'model.safetensors';
+const SINGLE_FILE = 'model.safetensors';
 
 /** Name of the index of a checkpoint that is split over several files. */
 export const INDEX_FILE = 'model.safetensors.index.json';

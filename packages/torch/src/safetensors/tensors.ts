@@ -70,7 +70,7 @@ export function open(path: string): TensorFile {
  * @throws CraftError `TENSOR_NOT_FOUND`; `SAFETENSORS_INVALID` when the file is damaged; `DTYPE_UNSUPPORTED` for stored dtypes that
  * no tensor has here (U16, U32, U64, 8-bit floats)
  */
-export function getTensor(source: TensorSource, name: string, device = 'cpu'): Tensor {
+function getTensor(source: TensorSource, name: string, device = 'cpu'): Tensor {
   const dtype = readableDtype(source, name);
   const { data, shape } = source.read(name);
   // libtorch takes any other byte for a bool as given, and then computes nonsense.

@@ -29,7 +29,7 @@ export const trainConfigSpec: ConfigSpec<TrainConfig> = {
   notYet: [...LEROBOT_FLAGS_NOT_YET, ...ENVIRONMENT_FLAGS_NOT_YET],
 };
 
-export interface ResolvedConfig<C> {
+interface ResolvedConfig<C> {
   config: C;
   /** LeRobot flags that were given and change nothing here, one line per reason. */
   ignored: string[];
@@ -84,7 +84,7 @@ function withOwnNames(plain: PlainObject): PlainObject {
 }
 
 /** `outputs/train/2025-01-31/12-00-00_act`, in local time as LeRobot writes it. */
-export function defaultOutputDir(jobName: string, now: Date): string {
+function defaultOutputDir(jobName: string, now: Date): string {
   const two = (value: number) => String(value).padStart(2, '0');
   const date = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
   const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join('-');

@@ -7,7 +7,7 @@ import { type EpisodeActions, eventSelection, gripperDims } from './events.js';
 import { coverage, herdingSelection, kmeansSelection } from './features.js';
 
 /** What a selection is made of. */
-export interface SelectionRequest {
+interface SelectionRequest {
   strategy: AnchorSelection;
   /** Frames wanted; all of the source where it has fewer. */
   count: number;
@@ -19,7 +19,7 @@ export interface SelectionRequest {
 }
 
 /** Rows of a source, ascending, and what is known of how well they cover it. */
-export interface SelectedRows {
+interface SelectedRows {
   rows: number[];
   poolSize: number | null;
   coverage: { radius: number; mean: number } | null;

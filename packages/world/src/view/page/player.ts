@@ -48,7 +48,7 @@ export class Player {
   }
 }
 
-export interface Verdict {
+interface Verdict {
   text: string;
   /** Names its colour. */
   kind: 'good' | 'bad' | 'wait';
