@@ -25,11 +25,11 @@ export type {
 /**
  * Every hyper-parameter of CRaFT: minimise L_task subject to L_retain ≤ ε(t), with λ as the multiplier.
  *
- * Names are those of the original Python project, and so are the defaults but for these: `retention_mode` is `loss` (the policy's own
- * loss, which needs no teacher; theirs is `hidden`), `retention_scale` is `step` (theirs is `event`), and ε holds what there is (`epsilon_mode: "auto"`; theirs is an absolute ε
- * falling from 1.0 to 0.1, whatever the scale of the loss).
+ * Names are those of the original Python project, and so are the defaults, with these exceptions: `retention_mode` is `loss` (the
+ * policy's own loss, which needs no teacher; theirs is `hidden`), `retention_scale` is `step` (theirs is `event`), and ε keeps the loss
+ * where it starts (`epsilon_mode: "auto"`; theirs is an absolute ε falling from 1.0 to 0.1, whatever the scale of the loss).
  *
- * Where to begin: `enabled`, an anchor source and `retention_mode`; then `epsilon_start`, how much may be forgotten; the rest at its
+ * Start with: `enabled`, an anchor source and `retention_mode`; then `epsilon_start`, how much may be forgotten; leave the rest at its
  * defaults.
  */
 export const craftConfigSchema = z.strictObject({
@@ -104,7 +104,7 @@ export const CRAFT_FLAGS_NOT_YET: readonly NotYet[] = [];
 /**
  * Rules between the fields, under the field names of the whole configuration (`craft.lambda_max`).
  *
- * Holds also while `enabled` is false, so that a wrong value is found before it matters.
+ * Also applies while `enabled` is false, so that a wrong value is reported early.
  */
 export function validateCraft(config: CraftConfig): Problem[] {
   const problems: Problem[] = [];

@@ -40,7 +40,7 @@ export const craftMethod: TrainingMethod<CraftConfig> = {
       'retention_scale',
     ],
   },
-  // ε may be stretched over the run.
+  // ε may decay over the whole run.
   followsSteps: (config) => {
     const { start, end } = resolveEpsilon(config);
     return config.epsilon_schedule !== 'constant' && start !== end && config.epsilon_decay_steps === 0;

@@ -193,9 +193,9 @@ const stateSchema = z.strictObject({
 type DualStateJson = Required<z.infer<typeof stateSchema>>;
 
 /**
- * Where the primal-dual control stands: a value, never modified; each change returns the next one.
+ * State of the primal-dual controller. Immutable: each change returns a new state.
  *
- * Everything a run needs to go on exactly where it stopped; JSON keeps every bit of a finite number. ε itself depends on the
+ * Everything a run needs to resume exactly; JSON keeps every bit of a finite number. ε itself depends on the
  * step alone and is kept for display only.
  *
  * @example
@@ -314,11 +314,11 @@ export class DualState implements DualStateJson {
 /** An absolute ε further from the retention loss than this factor is probably a mistake. */
 const FAR = 5;
 
-/** A distance from a teacher below this is what storing its answers as float16 makes of 0. */
+/** Distances from a teacher below this are float16 rounding of the stored targets. */
 const ROUNDING = 1e-3;
 
 /**
- * Warnings about an ε on another scale than the loss it bounds, which lets λ run to a bound and stay there.
+ * Warns when ε is on a different scale from the loss it bounds, which drives λ to a bound and keeps it there.
  *
  * @param start the retention loss before the first step
  */

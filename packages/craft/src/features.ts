@@ -71,17 +71,17 @@ export interface PoolingOptions {
 /**
  * One feature vector per sample from the hidden states of a sequence.
  *
- * `mean_image_tokens`: mean of the first `imageTokens` positions. The other three take the mask at its word: `mean_masked`
- * is the mean of the tokens it marks, `last_token` the last of them and `cls_token` the first, wherever the padding is; a row
- * without any token pools to zero. The original guesses 196 image tokens when it does not know, and finds the last token by
- * counting, which with padding on the left is another token.
+ * `mean_image_tokens`: mean of the first `imageTokens` positions. The other three use the mask: `mean_masked` is the mean of the tokens
+ * it marks, `last_token` the last of them and `cls_token` the first, wherever the padding is; a row without any token pools to zero. The
+ * original assumes 196 image tokens when the number is unknown, and finds the last token by counting, which is wrong with padding on the
+ * left.
  *
  * @param hiddenStates [batch, sequence, width], floating
  * @param attentionMask [batch, sequence], bool or integer, non-zero for tokens; of the whole sequence, image tokens included
  * @param pooling which of the four
  * @returns [batch, width], dtype of `hiddenStates`; gradients flow into the tokens that were taken
- * @throws CraftError `POOLING_SHAPE`; `POOLING_UNKNOWN`; `IMAGE_TOKENS` where their number is missing or no number from 1 to the
- * length of the sequence
+ * @throws CraftError `POOLING_SHAPE`; `POOLING_UNKNOWN`; `IMAGE_TOKENS` where their number is missing or not between 1 and the sequence
+ * length
  *
  * @example
  * ```ts

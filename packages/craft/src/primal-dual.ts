@@ -64,7 +64,7 @@ export function epsilonSchedule(
 /**
  * One step of dual ascent: λ ← clip(λ + λ_lr · (L_retain − ε), 0, λ_max).
  *
- * A NaN is refused: the original turns λ into 0 there, and goes on without protection. An infinite loss clips to
+ * A NaN is refused: the original sets λ to 0 and continues without protection. An infinite loss clips to
  * `lambdaMax`, as in the original. With `lambdaLr` 0, λ stays where it is, whatever the loss.
  *
  * @param currentLambda λ before the step; above `lambdaMax` it is brought down
@@ -124,10 +124,10 @@ export interface PidMemory {
  *     I ← clip(I + K_i·(L − ε), 0, λ_max);   L̄ ← s·L̄ + (1 − s)·L
  *     λ = clip(K_p·(L̄ − ε) + I + K_d·max(0, L̄ − L̄_before), 0, λ_max)
  *
- * Dual ascent is the integral part alone. There λ and L_retain form an oscillator without friction: λ keeps rising for as long as the
+ * Dual ascent is the integral part alone. There λ and L_retain form an undamped oscillator: λ keeps rising for as long as the
  * constraint is violated, however fast the violation shrinks, and has to be paid back by overshooting. The proportional part follows
- * the violation itself, which is friction; the derivative part acts before a violation has grown, and counts rises only, so that it
- * never hurries the loss up. Keeping I within λ's own bounds stops it from winding up where ε cannot be met.
+ * the violation itself, which damps the oscillation; the derivative part acts before a violation has grown, and only on rises, so that it
+ * never pushes the loss up. Keeping I within λ's own bounds stops it from winding up where ε cannot be met.
  *
  * @throws CraftError `RETENTION_LOSS_NAN`
  *

@@ -70,7 +70,7 @@ const WINDOW = 16;
 
 const taskLossesSchema = z.strictObject({ first: z.array(z.number()), last: z.array(z.number()) });
 
-/** The task loss of the first and of the latest steps of a run: what has been learnt, without an evaluation. */
+/** Mean task loss over the first and the latest steps of a run: shows progress without an evaluation. */
 export class TaskLosses {
   #first: number[] = [];
   #last: number[] = [];
@@ -124,7 +124,7 @@ interface CraftState {
 const start = z.number().nullable();
 
 const stateSchema = z.discriminatedUnion('version', [
-  // Before there were retention modes with a state of their own.
+  // Older checkpoints, from before retention modes had state.
   z.strictObject({ version: z.literal(1), dual: z.unknown(), start_retention_loss: start }),
   z.strictObject({
     version: z.literal(2),

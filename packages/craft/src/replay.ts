@@ -75,7 +75,7 @@ export class ReplayStrategy implements UpdateStrategy {
     return { loss: task.loss, gradNorm, lr, metrics: { ...task.metrics, replay_loss: replayed.loss }, task };
   }
 
-  /** Anchors follow from the step: nothing but the mark that this is a run with replay. */
+  /** Anchor batches depend only on the step, so the file only marks this as a replay run. */
   stateFiles(): Map<string, string> {
     return new Map([[STATE_FILE, JSON.stringify({ version: 1 })]]);
   }

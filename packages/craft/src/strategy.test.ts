@@ -219,7 +219,7 @@ describe('parameters that not both losses reach', () => {
     expect(gradNorm).toBeCloseTo(Math.SQRT2, 6);
     const [task, both, retain, neither] = values();
     expect(task).toBeCloseTo(0.99 - 0.1, 5);
-    // No gradient is left of it, but it was reached: weight decay only.
+    // Its gradient is zero, but it was reached: weight decay only.
     expect(both).toBeCloseTo(0.99, 5);
     expect(retain).toBeCloseTo(0.99 - 0.1, 5);
     expect(neither).toBe(1);

@@ -175,7 +175,7 @@ export class CraftStrategy implements UpdateStrategy {
     const { threshold, metric } = this.#surgery;
     const cut = this.#gradients.combine({ lambda: 0, threshold, metric });
     const more = { stale_cos: cosine(cut), stale_conflict: cut.conflictShare };
-    // Without a conflict the old gradient has no part in the step: what it alone reaches is left alone.
+    // Without a conflict the old gradient is not used: parameters that only it reaches stay unchanged.
     return cut.conflictShare === 0
       ? report(optimization.apply(step, task, cut.norm), more)
       : report(optimization.apply(step, this.#gradients.merged(cut), cut.norm), more);
@@ -271,7 +271,7 @@ export class CraftStrategy implements UpdateStrategy {
     return files;
   }
 
-  /** The teacher, where it is the policy's own start, and the gradient that `stale_projection` keeps. */
+  /** The teacher, if it is the policy's starting weights, and the gradient that `stale_projection` keeps. */
   stateTensors(): Map<string, Map<string, Tensor>> {
     const files = new Map<string, Map<string, Tensor>>();
     const { teacher } = this.#objective;
@@ -311,7 +311,7 @@ export class CraftStrategy implements UpdateStrategy {
     if (this.#parts.config.stale_projection) this.#restoreStale(readTensors(STALE_FILE));
   }
 
-  // Absent where the checkpoint was written without it: the next retention step makes one.
+  // Missing if the checkpoint was written without it: the next retention step computes one.
   #restoreStale(state: Map<string, Tensor> | null): void {
     const [gradient, reached] = [state?.get('gradient'), state?.get('reached')];
     if (gradient === undefined || reached === undefined) return;
@@ -324,7 +324,7 @@ export class CraftStrategy implements UpdateStrategy {
     this.#hasRetained = true;
   }
 
-  /** The run in numbers, the retention loss measured anew; null before the first retention step. */
+  /** Summary of the run, with the retention loss measured again; null before the first retention step. */
   async report(): Promise<CraftReport | null> {
     if (this.#history.length === 0) return null;
     const retention = { before: this.#startLoss, now: await this.#measure() };
@@ -340,7 +340,7 @@ export class CraftStrategy implements UpdateStrategy {
   }
 }
 
-// The parts of the retention loss, told apart from those of the task loss.
+// The parts of the retention loss, prefixed to distinguish them from those of the task loss.
 function prefixed(metrics: Record<string, number>): Record<string, number> {
   return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`retention_${name}`, value]));
 }

@@ -143,7 +143,7 @@ test('what is no such cache is refused by file and reason', async () => {
   expect(lines).toContainEqual(expect.stringContaining('promises 5 samples, the shards hold 3'));
 });
 
-// A torch of the system, or the one that set-up has put into the project.
+// The system's torch, or the one that set-up installed in the project.
 const ours = fileURLToPath(new URL('../../../../../.libtorch', import.meta.url));
 const env = { ...process.env, PYTHONPATH: [process.env.PYTHONPATH, ours].filter(Boolean).join(delimiter) };
 const python = ['/usr/bin/python3', 'python3'].find(

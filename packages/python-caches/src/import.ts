@@ -26,7 +26,7 @@ export interface ImportAnchorOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-// Both spellings of the number of samples exist: one of the two builders wrote each.
+// The two Python builders spell the number of samples differently.
 const foreignSchema = z.looseObject({
   num_samples: z.int().min(1).optional(),
   num_anchors: z.int().min(1).optional(),
@@ -42,8 +42,8 @@ const POOLINGS: readonly Pooling[] = ['mean_image_tokens', 'mean_masked', 'last_
 
 /**
  * Converts an anchor cache of the Python project. Nothing in it is executed. The result is marked `preprocessed`: it holds inputs as
- * pi0_fast itself takes them (images in [0, 1], token ids), so training uses it without its own processors; what the tokens stand for
- * was decided by the tokeniser that the cache was built with.
+ * pi0_fast itself takes them (images in [0, 1], token ids), so training uses it without its own processors; the meaning of the tokens
+ * depends on the tokeniser that the cache was built with.
  *
  * Two things that the Python builders got wrong are not carried over silently: a pooled text vector taken at a padding token is left
  * out, and `mean_image_tokens` of a pooled cache is noted to be over a guessed number of image tokens.
@@ -178,7 +178,7 @@ function refuse(path: string, what: string): CraftError {
   return new CraftError('ANCHOR_IMPORT', `${path}: ${what}; expected an anchor cache of the Python project`);
 }
 
-/** What a first reading of a shard tells. */
+/** What a first pass over a shard finds. */
 interface ShardFacts extends Pick<Payload, 'meta' | 'textInPlace'> {
   samples: number;
   /** Lengths of the tensors whose rows differ in length from shard to shard. */

@@ -1,6 +1,6 @@
 /**
  * @packageDocumentation
- * Reads what the original Python project wrote, executing nothing that is in it.
+ * Reads anchor caches of the original Python project without executing anything in them.
  */
 export { type ImportAnchorOptions, importAnchorCache } from './import.js';
 export { PickledTensor, TorchFile } from './torch-file.js';

@@ -1,5 +1,5 @@
 /**
- * A reader of Python pickles that cannot run code: plain values, and the names of a vocabulary that the caller gives.
+ * A reader of Python pickles that cannot run code: plain values, and names from a vocabulary given by the caller.
  */
 import { CraftError } from '@craft-ft/torch/errors';
 
@@ -77,7 +77,7 @@ const MARK = Symbol('mark');
 type Slot = PickleValue | typeof MARK;
 
 /**
- * Reads a pickle and executes nothing: names are looked up in the vocabulary, never in code, and whatever it lacks is refused by its name.
+ * Reads a pickle and executes nothing: names are looked up in the vocabulary, never in code; anything else is refused by name.
  *
  * Reads protocol 2 and what protocols 4 and 5 write in its place.
  *

@@ -34,7 +34,7 @@ const SIZES: Readonly<Record<string, number>> = {
   int16: 2,
 };
 
-/** A pickle of tensors' descriptions is small; the numbers lie outside it. */
+/** The pickle only describes tensors, so it is small; their data lie outside it. */
 const MAX_PICKLE = 2 ** 24;
 
 /**
@@ -134,7 +134,7 @@ function copyStrided(from: Uint8Array, to: Uint8Array, view: PickledTensor, size
   }
 }
 
-// The same bytes as elements of a size that libtorch takes for any dtype of that size.
+// Reinterpreted as elements of the same size: libtorch accepts the bytes for any dtype of that size.
 function elements(
   bytes: Uint8Array<ArrayBuffer>,
   size: number,
@@ -144,7 +144,7 @@ function elements(
   return size === 2 ? new Int16Array(bytes.buffer) : bytes;
 }
 
-// The old format is a row of pickles, or a tar.
+// The old format is a sequence of pickles, or a tar file.
 function refuseLegacy(path: string): void {
   const start = Buffer.alloc(4);
   const fd = openForReading(path);

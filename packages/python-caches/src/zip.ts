@@ -8,12 +8,12 @@ const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
 const ENTRY = 0x02014b50;
 const ENTRY_BYTES = 46;
-/** What an entry begins with, and so the file. */
+/** Signature of an entry, and thus of the file. */
 export const LOCAL = 0x04034b50;
 const LOCAL_BYTES = 30;
-/** Both 32-bit fields that say: look into the extra field. */
+/** Value of a 32-bit field whose real value is in the extra field. */
 const BIG = 0xffffffff;
-/** A directory beyond this is no cache's. */
+/** No cache has a directory larger than this. */
 const MAX_DIRECTORY = 2 ** 26;
 
 interface Entry {

@@ -49,7 +49,7 @@ vi.mock('node:fs', async (original) => {
     rmSync: (path: string, options: object) => {
       if (fs.existsSync(path) && fs.statSync(path).isDirectory()) {
         dies();
-        // Death may come between two of its files.
+        // The process may die between two of its files.
         const [first] = fs.readdirSync(path);
         if (first !== undefined) fs.rmSync(`${path}/${first}`, { recursive: true });
         dies();

@@ -28,14 +28,14 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
 }
 
 /**
- * A file on its way: written under a temporary name in the same folder, then given its own name by `commit`.
+ * A file being written: created under a temporary name in the same folder, then given its own name by `commit`.
  *
- * Several files that belong together are first all written and then all committed, so that a full disk is met before any of
- * them has changed.
+ * Several files that belong together are all written first and committed afterwards, so that a full disk is noticed before any of them
+ * changes.
  */
 export class StagedFile {
   readonly path: string;
-  /** Where the content is until `commit`; a writer that wants a path and no descriptor writes here. */
+  /** Where the content is until `commit`; a writer that needs a path instead of a descriptor writes here. */
   readonly temporary: string;
 
   /** Creates nothing yet. */
@@ -123,7 +123,7 @@ export function atomicWriteFile(path: string, content: string | Uint8Array): voi
   atomicWrite(path, (fd) => writeFully(fd, bytes));
 }
 
-/** Points a symbolic link at `target`, also where it pointed elsewhere; there is no moment without it. @throws CraftError as `atomicWriteFile` */
+/** Points a symbolic link at `target`, atomically replacing an existing link. @throws CraftError as `atomicWriteFile` */
 export function atomicSymlink(target: string, path: string): void {
   const staged = new StagedFile(path);
   try {
@@ -136,7 +136,7 @@ export function atomicSymlink(target: string, path: string): void {
   syncFolder(dirname(path));
 }
 
-/** Makes a folder and those above it, where they are not there. @throws CraftError `DISK_FULL`, `WRITE_FAILED` */
+/** Creates a folder and its missing parents. @throws CraftError `DISK_FULL`, `WRITE_FAILED` */
 export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true });
@@ -181,9 +181,8 @@ const swapNames = (to: string) => {
 };
 
 /**
- * Puts a complete folder in the place of another. No file system swaps two folders in one step that Node.js could ask for, so
- * for a moment there is none at `to`: whoever reads it after a crash calls `recoverFolder` first, which ends the swap. At no point is
- * the only complete folder one that `recoverFolder` does not know.
+ * Replaces a folder with another complete one. Node.js cannot swap two folders atomically, so for a moment there is none at `to`: after a
+ * crash, call `recoverFolder` before reading; it finishes the swap. At every point `recoverFolder` can find a complete folder.
  *
  * @param from a complete folder beside `to`, on the same file system
  * @throws CraftError DISK_FULL, WRITE_FAILED; both folders are then where they were
@@ -210,7 +209,7 @@ export function replaceFolder(from: string, to: string): void {
   removeOld(to);
 }
 
-/** Ends a swap that `replaceFolder(…, to)` was killed in: the new folder is at `to` afterwards. @throws CraftError as `replaceFolder` */
+/** Finishes a swap in which `replaceFolder(…, to)` was killed: the new folder is at `to` afterwards. @throws CraftError as `replaceFolder` */
 export function recoverFolder(to: string): void {
   const { next, old } = swapNames(to);
   try {
@@ -230,7 +229,7 @@ export function recoverFolder(to: string): void {
   removeOld(to);
 }
 
-/** `recoverFolder` for every folder in `parent` that a swap was killed in. */
+/** Calls `recoverFolder` for every interrupted swap in `parent`. */
 export function recoverFolders(parent: string): void {
   if (!existsSync(parent)) return;
   const names = readdirSync(parent).flatMap((entry) => SWAP.exec(entry)?.[1] ?? []);
@@ -259,7 +258,7 @@ function discard(fd: number | undefined, temporary: string): void {
   } catch {}
 }
 
-/** A failed call of the file system as the CraftError it means for `path`; any other error as it is. */
+/** Turns a file-system error into the CraftError for `path`; returns any other error unchanged. */
 export function explainWriteError(error: unknown, path: string): unknown {
   const code = errnoCode(error);
   if (code === undefined) return error;

@@ -26,7 +26,7 @@ export function backward(
 }
 
 /**
- * Gradients of the sum of `outputs` with respect to `inputs`, accumulated nowhere, as `torch.autograd.grad`.
+ * Gradients of the sum of `outputs` with respect to `inputs`, without accumulating into `grad`, as `torch.autograd.grad`.
  *
  * @returns one per input, of its shape; null where `allowUnused` and no output depends on it
  * @throws CraftError CHECKPOINT_UNSUPPORTED while checkpoints wait for their backward pass

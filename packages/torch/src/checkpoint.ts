@@ -15,8 +15,8 @@ export interface BackwardOptions {
 }
 
 /**
- * A stretch of the forward pass whose activations were not kept. Its outputs are leaves, cut from the graph: when the engine has
- * brought a gradient to them, the stretch is computed again with recording on, and its own backward pass runs.
+ * A checkpointed part of the forward pass, whose activations were not kept. Its outputs are leaves, detached from the graph: once they
+ * have a gradient, the segment is recomputed with recording on, and its own backward pass runs.
  */
 interface Segment {
   body: (...inputs: Tensor[]) => Tensor | Tensor[];
@@ -56,7 +56,7 @@ export function hasCheckpoints(): boolean {
  *
  * Where `body` uses no tensor that requires gradients (a frozen module on frozen inputs), its outputs require none and nothing is computed
  * a second time. Gradients flow through `inputs` and through parameters, not through other tensors that `body` closes over. Without recording
- * (`noGrad`) this is a plain call. `backward` goes through checkpoints, `grad` and `createGraph` do not and say so. A checkpoint
+ * (`noGrad`) this is a plain call. `backward` supports checkpoints; `grad` and `createGraph` do not, and throw. A checkpoint
  * whose outputs are all freed is forgotten at the next `checkpoint` or `backward`, at once by `discardCheckpoints`.
  *
  * @example
@@ -84,7 +84,7 @@ export function checkpoint<R extends Tensor | Tensor[]>(
   }
   let cut = false;
   const outputs = (Array.isArray(result) ? result : [result]).map((tensor) => {
-    // An output that is one of the inputs (or a view of a parameter) must not turn into a leaf under its owner's feet.
+    // An output that is one of the inputs (or a view of a parameter) must not itself become a leaf.
     const output = tensor.detach();
     const differentiable = output.isFloatingPoint && (touched || tensor.requiresGrad);
     cut ||= differentiable;
@@ -113,7 +113,7 @@ function restore(states: RngStates): void {
   for (const [device, state] of states) setRngState(state, device);
 }
 
-// A handle of one's own, outside every scope: the caller's scopes may end before the backward pass.
+// A separate handle, outside every scope: the caller's scopes may end before the backward pass.
 function hold(tensor: Tensor): Tensor {
   return wrap(native.alias(tensor.h)).keep();
 }
@@ -134,7 +134,7 @@ function forgetUnreachable(): void {
   }
 }
 
-// Without this a gradient that arrives later would end at the cut and be lost in silence.
+// Without this, a gradient that arrives later would stop at the cut and be silently lost.
 function retire(segment: Segment): void {
   for (const output of segment.outputs)
     if (!output.disposed && output.requiresGrad) native.refuseGradient(output.h, SPENT);

@@ -105,7 +105,7 @@ function carrier(dtype: DType): DType {
 }
 
 /**
- * A tensor over a typed array's own memory, nothing copied: writing to one changes the other. The array stays alive as long as
+ * A tensor that shares a typed array's memory: writing to one changes the other. The array stays alive as long as
  * any tensor uses it. Works on SharedArrayBuffer too.
  *
  * @param dtype default the array's own; `bool` is allowed for Uint8Array
@@ -182,7 +182,7 @@ export function randn(shape: readonly number[], options: RandomOptions = {}): Te
   return finish(ops.randn(shape, options), options);
 }
 
-/** Whole numbers of `[low, high)`, int64 by default. */
+/** Integers in `[low, high)`, int64 by default. */
 export function randint(
   low: number,
   high: number,
@@ -192,7 +192,7 @@ export function randint(
   return finish(ops.randint(low, high, shape, { ...options, dtype: options.dtype ?? 'int64' }), options);
 }
 
-/** A random order of `0 … n−1`, int64. */
+/** A random permutation of `0 … n−1`, int64. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
   return finish(ops.randperm(n, { ...options, dtype: options.dtype ?? 'int64' }), options);
 }

@@ -1,5 +1,5 @@
 /**
- * The one error class of the project: a message for people and a stable `code` for programs.
+ * The one error class of the project: a readable message and a stable `code`.
  *
  * Messages are one line and name the culprit (file, field, operator) and the remedy. The command line prints the message
  * without a stack trace; any other error is a defect of the program and keeps its stack.

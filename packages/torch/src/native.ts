@@ -7,7 +7,7 @@ import { CraftError, TensorDisposedError, TorchError } from './errors.js';
 /** A tensor as the addon knows it: an index into its slot table. */
 export type Handle = number;
 
-/** The addon's functions (native/*.cpp). Handles in, handles out; `Tensor` is the face of this for everybody else. */
+/** The addon's functions (native/*.cpp). Handles in, handles out; everything else uses `Tensor`. */
 interface Native {
   call(operator: number, ...args: unknown[]): unknown;
   declareOp(name: string, overload: string): number;
@@ -82,7 +82,7 @@ interface Native {
 export const addonPath: string =
   process.env.CRAFT_TORCH_ADDON ?? fileURLToPath(new URL('../build/torch.node', import.meta.url));
 
-/** What `configureRuntime` decided, for whichever thread loads libtorch first; worker threads inherit it. */
+/** What `configureRuntime` decided, for the first thread that loads libtorch; worker threads inherit it. */
 interface RuntimeSettings {
   /** Threads of one operator; null leaves libtorch's own choice. */
   threads: number | null;
@@ -137,7 +137,10 @@ function load(): void {
   }
 }
 
-/** The addon's number for an operator, known before the addon is loaded. One that this libtorch lacks gets a number too, and throws when called. */
+/**
+ * The addon's number for an operator, known before the addon is loaded. An operator missing from this libtorch also gets a number, and
+ * throws when called.
+ */
 export function operator(name: string, overload: string): number {
   if (loaded) return native.declareOp(name, overload);
   const key = `${name}.${overload}`;

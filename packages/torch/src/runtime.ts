@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { applySettings, native } from './native.js';
 
 /**
- * Settings that suit a program whose business is training; a library that merely imports this package gets none of them. Loads
+ * Settings for a training program; merely importing this package applies none of them. Loads
  * nothing: they take effect when libtorch is loaded, at the first use of a tensor. Call it once, at the start of the main thread;
  * worker threads inherit it.
  *
@@ -21,15 +21,15 @@ import { applySettings, native } from './native.js';
  */
 export function configureRuntime(): void {
   const { env } = process;
-  // libgomp reads this when it is loaded. Its threads spin for long by default, which is ruinous as soon as another program wants
-  // the processor too.
+  // libgomp reads this when it is loaded. By default its threads spin for a long time, which is very slow when another program needs the
+  // processor too.
   if (env.OMP_WAIT_POLICY === undefined) env.GOMP_SPINCOUNT ??= '20000';
   applySettings({ threads: env.OMP_NUM_THREADS === undefined ? physicalCores() : null });
 }
 
 /**
  * Physical cores that this process may use: two hyperthreads share the units that matrix products need, so a second thread there
- * only adds waiting. Where the system does not tell (anything but Linux), its logical processors.
+ * only adds waiting. On other systems than Linux, the number of logical processors.
  *
  * @param system where Linux describes processors; for tests
  */
@@ -70,7 +70,7 @@ export function setNumThreads(count: number): void {
 
 /**
  * Gives threads of this process that have a real-time priority the ordinary one (Linux). A library that is started as root may take it, for
- * its own threads and the calling one; busy ones then leave no time to anybody, the system included.
+ * its own threads and the calling one; busy ones then starve everything else, the system included.
  */
 export function leaveRealTime(): void {
   native.leaveRealTime();

@@ -2,7 +2,7 @@ import { type Handle, native } from './native.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * JavaScript counts no references, so tensors belong to scopes: what is created in a scope is freed when it ends, except what
+ * JavaScript has no reference counting, so tensors belong to scopes: what is created in a scope is freed when it ends, except what
  * it returns. Tensors that belong to no scope are freed by `dispose()` or, as a safety net, by the garbage collector.
  */
 export type Scope = Tensor[];
@@ -47,7 +47,7 @@ export function disposeTensor(tensor: Tensor): void {
   tensor.h = -1;
 }
 
-/** Takes a tensor out of every scope: it lives until `dispose()` or until it is garbage. */
+/** Takes a tensor out of every scope: it lives until `dispose()` or garbage collection. */
 export function keepTensor(tensor: Tensor): void {
   if (tensor.scope === null || tensor.h < 0) return;
   moveTo(tensor, null);
@@ -81,7 +81,7 @@ function release(scope: Scope): void {
   let count = 0;
   for (const tensor of scope) {
     if (tensor.scope !== scope) continue;
-    // Or one dead tensor that somebody still holds would keep every other one of its scope.
+    // Otherwise one disposed tensor that is still referenced would keep all the others of its scope alive.
     tensor.scope = null;
     if (tensor.h < 0) continue;
     freeing[count++] = tensor.h;

@@ -163,7 +163,7 @@ export class Tensor {
     return wrap(native.call(TO, this.h, dtypeCode(dtype), undefined, device, undefined, undefined, copy));
   }
 
-  /** Takes the tensor out of every scope; it then lives until `dispose()` or until it is garbage. */
+  /** Takes the tensor out of every scope; it then lives until `dispose()` or garbage collection. */
   keep(): this {
     keepTensor(this);
     return this;
@@ -173,7 +173,7 @@ export class Tensor {
     return this.h < 0;
   }
 
-  /** Frees this handle now; the memory goes when nothing else (a view, autograd) needs it. Twice is harmless. */
+  /** Frees this handle now; the memory goes when nothing else (a view, autograd) needs it. Disposing twice is harmless. */
   dispose(): void {
     disposeTensor(this);
   }
@@ -226,7 +226,7 @@ function rows(value: NestedArray, summarise: boolean, indent: string): string {
   return `[${shown.join(Array.isArray(value[0]) ? `,\n${indent} ` : ', ')}]`;
 }
 
-// Only the corners of a large tensor are read: printing one of a gigabyte must not copy a gigabyte.
+// Only the corners of a large tensor are read: printing must not copy the whole tensor.
 function corners(tensor: Tensor): Tensor {
   let view = tensor.detach();
   for (let dim = 0; dim < tensor.ndim; dim++) {

@@ -74,7 +74,7 @@ describe('batches decoded ahead', () => {
       loader.asked[step]!();
       expect(loader.released).toHaveLength(Math.max(0, step - 1));
       await ready;
-      // Asked for twice, it is the same.
+      // Asking twice gives the same batch.
       const [first, again] = scope(() => [stream.batch(step)[CAMERA]!, stream.batch(step)[CAMERA]!]);
       expect(first!.equal(again!)).toBe(true);
     }

@@ -206,7 +206,7 @@ describe('when saving fails, earlier checkpoints are intact', () => {
   });
 
   const disk = smallDisk();
-  // Only root can make a disk that is full.
+  // Only root can mount a small disk to fill up.
   test.skipIf(disk === null)('no space left on the disk', async () => {
     output = join(disk!, 'run');
     const run = await trained();

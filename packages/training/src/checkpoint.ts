@@ -23,7 +23,7 @@ import type { Optimization } from './optimization.js';
 /** The log's unfinished window; not LeRobot's, which ignores it. */
 const METRICS_FILE = 'metrics_state.json';
 
-/** The parts of a run that a checkpoint holds. */
+/** The parts of a run that a checkpoint saves. */
 export interface RunState {
   config: TrainConfig;
   optimization: Optimization;
@@ -38,7 +38,7 @@ export function stepFolder(step: number, steps: number): string {
   return String(step).padStart(Math.max(6, String(steps).length), '0');
 }
 
-// What a process that was killed while saving left behind; a run belongs to one process at a time.
+// Clean up after a process that was killed while saving; only one process works on a run.
 function removeUnfinished(checkpoints: string): void {
   if (!existsSync(checkpoints)) return;
   recoverFolders(checkpoints);
@@ -53,7 +53,7 @@ function removeUnfinished(checkpoints: string): void {
  *
  * @param step steps completed
  * @returns the checkpoint's folder
- * @throws CraftError DISK_FULL, WRITE_FAILED; WEIGHTS_NOT_FINITE where saving would replace good weights by broken ones
+ * @throws CraftError DISK_FULL, WRITE_FAILED; WEIGHTS_NOT_FINITE when any weight is NaN or infinite
  */
 export function saveCheckpoint(run: RunState, step: number): string {
   requireFiniteWeights(run, step);
@@ -199,7 +199,7 @@ export function restoreTrainingState(run: RunState, checkpoint: string): number 
   );
   const window = join(folder, METRICS_FILE);
   if (existsSync(window)) run.metrics.restore(readFileSync(window, 'utf8'), window);
-  // Last: whatever was built before drew random numbers.
+  // Last, because building the parts of the run draws random numbers.
   scope(() => restoreRngState(join(folder, 'rng_state.safetensors')));
   return step;
 }

@@ -1,7 +1,6 @@
 /**
  * @packageDocumentation
- * Configuration schemas only: importing this loads neither datasets nor policies, so that help and mistakes on a command line answer at
- * once.
+ * Configuration schemas only: importing this loads neither datasets nor policies, so that help and usage errors appear at once.
  */
 export * from './config/not-yet.js';
 export * from './config/output-folder.js';

@@ -45,7 +45,7 @@ export interface TrainingData {
    * Waits for what the batch of a step needs, and has the next ones prepared meanwhile.
    *
    * @param last last step of the run, beyond which nothing is prepared
-   * @throws CraftError naming the file and time of a frame that cannot be had
+   * @throws CraftError naming the file and timestamp of a frame that cannot be read or decoded
    */
   ready(step: number, last?: number): Promise<void>;
   /** The batch of step `step`, counted from 0, which `ready` was called for; its tensors belong to the current scope. */
@@ -60,7 +60,7 @@ interface PreparedBatch {
   frames: Record<string, LoadedFrames>;
 }
 
-/** Numbers and camera frames of a step as the policy takes them. */
+/** Preprocesses a step's columns and camera frames for the policy. */
 function toPolicyBatch(
   { batch, frames }: PreparedBatch,
   step: number,
@@ -81,7 +81,7 @@ class LookAhead<T> {
   readonly #ahead = new Map<number, Promise<T>>();
   #current: { step: number; prepared: T } | null = null;
 
-  /** @param release called once with everything that was prepared and is no longer needed: its successor is there, or it was skipped */
+  /** @param release called once for everything prepared that is no longer needed, because the next step is current or it was skipped */
   constructor(private readonly release: (prepared: T) => void) {}
 
   has(step: number): boolean {
@@ -89,7 +89,7 @@ class LookAhead<T> {
   }
 
   add(step: number, prepared: Promise<T>): void {
-    // Its error is thrown where the step is waited for.
+    // Errors are thrown where the step is awaited.
     prepared.catch(() => {});
     this.#ahead.set(step, prepared);
   }
@@ -119,7 +119,7 @@ class LookAhead<T> {
     this.#current = { step, prepared };
   }
 
-  /** What was prepared for the current step. */
+  /** Returns what was prepared for the current step. */
   current(step: number): T {
     if (this.#current?.step !== step) throw new Error(`internal: data of step ${step} were not waited for`);
     return this.#current.prepared;
@@ -187,7 +187,7 @@ export class DataStream implements TrainingData {
 
 /**
  * Batches of a dataset that is read file by file through a shuffle buffer. Steps must come in order; a run that begins elsewhere (on
- * resume) finds its place by arithmetic and gets the batches it would have had.
+ * resume) computes its position and gets the same batches as an uninterrupted run.
  */
 export class StreamedData implements TrainingData {
   #batches: AsyncGenerator<Batch, never> | null = null;

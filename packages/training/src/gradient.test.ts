@@ -104,7 +104,7 @@ describe('groups of batches', () => {
       this.readied.push([step, last]);
     }
     batch(step: number) {
-      // As a stream does, only the batch that was waited for last.
+      // Like a stream, gives only the batch that was awaited last.
       expect(this.readied.at(-1)![0]).toBe(step);
       return { x: zeros([1]).add(step) };
     }

@@ -3,7 +3,7 @@ import { LossMean } from '@craft-ft/policies/loss-mean';
 import { CraftError, type optim, scope, type Tensor } from '@craft-ft/torch';
 import type { TrainingData } from './data-stream.js';
 
-/** A batch that is made when it is asked for, in the scope of the caller. */
+/** A lazy batch: built when called, in the caller's scope. */
 export type LazyBatch = () => TensorBatch;
 
 /**
@@ -50,7 +50,7 @@ export class MicroBatches {
   }
 }
 
-/** A loss as numbers. */
+/** A loss and its metrics as plain numbers. */
 export interface LossNumbers {
   loss: number;
   metrics: Record<string, number>;

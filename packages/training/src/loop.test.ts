@@ -71,7 +71,7 @@ describe('a signal', () => {
       checkpoint: join(output, 'checkpoints/000005'),
     });
     expect(checkpoints()).toEqual(['000004', '000005', 'last']);
-    // The window goes on when the run does.
+    // The window continues when the run is resumed.
     expect(logged()).toEqual([3]);
   });
 
@@ -148,6 +148,6 @@ describe('an evaluation', () => {
 test('steps leave no tensor behind', async () => {
   const counts: number[] = [];
   await run({ steps: 30, save_freq: 5, log_freq: 4 }, { onStep: () => counts.push(memory().tensors) });
-  // Garbage of other tests may go meanwhile; nothing may be added.
+  // Garbage from other tests may be collected meanwhile, but nothing may be added.
   expect(counts.at(-1)).toBeLessThanOrEqual(counts[1]!);
 });

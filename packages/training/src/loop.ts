@@ -55,7 +55,7 @@ export interface TrainResult {
  * run logs what this one would have.
  *
  * @param signal when aborted, the step under way is finished, saved, and the loop returns
- * @param evaluation leaves training as it is: with or without it, the same weights come out
+ * @param evaluation must not affect training: the weights are the same with and without it
  * @throws what `evaluation` throws, after the step was saved
  */
 export async function train(
@@ -87,7 +87,7 @@ export async function train(
     step++;
     metrics.add(report, { data: loading / 1e3, update: updating / 1e3 });
     observer.onStep?.(step, config.steps, report.loss);
-    // Signals and timers only get their turn between steps.
+    // Signals and timers are only handled between steps.
     await nextTick();
     const last = step === config.steps;
     const { skill, failure } = await evaluated(run, evaluation, step, signal);
@@ -105,7 +105,7 @@ export async function train(
   return { step, interrupted: step < config.steps, checkpoint };
 }
 
-/** What the evaluation of a step found, where one is due, or what became of it: the step is saved before that is thrown. */
+/** Result of an evaluation, or its error: the step is saved before the error is thrown. */
 interface Evaluated {
   skill: Record<string, number> | null;
   failure: { error: unknown } | null;

@@ -12,7 +12,7 @@ import type { ResumeRules } from './resume.js';
 
 /** What one step of training reports. */
 export interface StepReport {
-  /** Loss on the task's micro-batches, as one batch of all their samples has it. */
+  /** Loss on the task's micro-batches, as for one batch of all their samples. */
   loss: number;
   /** Norm of the gradient that was applied, before clipping. */
   gradNorm: number;
@@ -36,7 +36,7 @@ export interface StepReport {
 export interface UpdateStrategy {
   /** Short name, as it appears in logs. */
   readonly name: string;
-  /** Steps between two log lines that this method wants of its own, besides `log_freq`. 0: none. */
+  /** Interval of additional log lines for this method, in steps, besides `log_freq`. 0: none. */
   readonly logFreq: number;
   /**
    * Called once before step `step`, the first of this process; a good place to measure what later steps compare with.
@@ -56,7 +56,7 @@ export interface UpdateStrategy {
   update(step: number, batches: readonly LazyBatch[]): StepReport;
   /** Files of the method's own for `training_state/`, by name; everything that resuming exactly needs. */
   stateFiles(): Map<string, string>;
-  /** Tensors of the same purpose: safetensors files by name, tensors by name. */
+  /** The same for tensors: safetensors files by name, tensors by name. */
   stateTensors?(): Map<string, Map<string, Tensor>>;
   /**
    * Restores what `stateFiles` and `stateTensors` gave; both functions return null where a file is absent.
@@ -77,7 +77,7 @@ export interface StrategyContext {
   policy: Policy;
   processors: PolicyProcessors;
   optimization: Optimization;
-  /** Has a stream that the strategy opened itself closed with the run; returns it. */
+  /** Registers a stream opened by the strategy, to be closed with the run; returns it. */
   keep<D extends TrainingData>(stream: D): D;
 }
 
@@ -91,12 +91,12 @@ export interface TrainingMethod<C = unknown> {
   readonly title: string;
   /** What it does, in half a sentence, for help. */
   readonly about: string;
-  /** Its configuration, every field with a description and a default. null: it has none. */
+  /** Its configuration, every field with a description and a default. null if it has none. */
   readonly schema: z.ZodType<C> | null;
   /**
    * Rules between the fields, under their full names (`craft.lambda_max`). Default: none.
    *
-   * @param chosen whether the run is to use this method; what a run needs need not be given before
+   * @param chosen whether the run is to use this method; required fields may be missing otherwise
    */
   validate?(config: C, chosen: boolean): Problem[];
   /** Flags of other programs that have no effect here. */

@@ -20,7 +20,7 @@ test('means since the last line, and the latest of what is of a moment', () => {
   const folder = testFolder();
   const log = new MetricsLog(folder, 4, 10);
   log.add(report(1, { latest: { lambda: 7 } }), times);
-  // A number that only some steps have is averaged over those.
+  // A value reported only in some steps is averaged over those.
   log.add(report(3, { metrics: { l1_loss: 2, retention_l1_loss: 9 } }), times);
   expect(log.flush(2)).toEqual({
     ...{

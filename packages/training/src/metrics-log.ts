@@ -5,7 +5,7 @@ import { atomicWriteFile, CraftError } from '@craft-ft/torch';
 import { z } from 'zod';
 import type { StepReport } from './method.js';
 
-/** Where the seconds of a step went. */
+/** Time spent in a step, in seconds. */
 interface StepTimes {
   /** Assembling the batch. */
   data: number;
@@ -99,7 +99,7 @@ export class MetricsLog {
     Object.assign(this.#latest, report.latest);
   }
 
-  /** Drops the lines of steps after `step`: a run that is continued from a checkpoint takes them again. */
+  /** Drops the lines of steps after `step`: a run resumed from a checkpoint repeats them. */
   begin(step: number): void {
     if (!existsSync(this.#path)) return;
     const lines = readFileSync(this.#path, 'utf8').split('\n').filter(Boolean);
@@ -205,7 +205,7 @@ function compact(value: number): string {
   return `${Number((value / 1e6).toPrecision(3))}M`;
 }
 
-// Dot products span many magnitudes: what fixed digits would show as zero is written with an exponent.
+// Dot products span many magnitudes: values that would round to zero are written with an exponent.
 function short(value: number, digits: number): string {
   const fixed = value.toFixed(digits);
   return value !== 0 && Number(fixed) === 0 ? value.toExponential(1) : fixed;

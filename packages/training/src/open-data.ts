@@ -26,7 +26,7 @@ import {
 } from './data-stream.js';
 import { policyStats } from './statistics.js';
 
-/** What of a dataset to open. */
+/** Which dataset to open, and which of its episodes. */
 export type DatasetChoice = Pick<DatasetConfig, 'repo_id' | 'root' | 'episodes' | 'exclude_episodes'> &
   Partial<Pick<DatasetConfig, 'revision'>>;
 
@@ -36,10 +36,9 @@ export function datasetFolder(choice: DatasetChoice): string {
 }
 
 /**
- * Brings a dataset without a folder of its own from the Hugging Face Hub, or makes sure that what is needed of it is here. Does
- * nothing where `root` says where it lies.
+ * Downloads a dataset from the Hugging Face Hub, or checks that the needed files are already here. Does nothing if `root` is set.
  *
- * @param cameras dataset keys of the cameras to bring. Default: all
+ * @param cameras dataset keys of the cameras to download. Default: all
  * @throws CraftError as {@link downloadDataset}
  */
 export async function fetchDataset(
@@ -130,7 +129,7 @@ function chosenEpisodes(choice: DatasetChoice, metadata: LeRobotDatasetMetadata)
   return all.filter((episode) => !excluded.includes(episode));
 }
 
-// One map serves the task's dataset and the anchors', whose own keys may need none of it.
+// The task's dataset and the anchors' share one map, and the anchors' keys may not need it.
 function presentIn(metadata: LeRobotDatasetMetadata, renameMap: RenameMap): RenameMap {
   const used = Object.entries(renameMap).filter(([key]) => metadata.features[key] !== undefined);
   return used.length === 0 && Object.keys(renameMap).length > 0 && renamedAlready(metadata, renameMap)
@@ -152,7 +151,7 @@ export function renamedFeatures(metadata: LeRobotDatasetMetadata, renameMap: Ren
   );
 }
 
-/** A run's data, opened and checked, before the processors that its statistics decide about exist. */
+/** A run's data, opened and checked, before the processors, which depend on its statistics, are created. */
 export interface OpenedData {
   features: LeRobotDataset['features'];
   stats: DatasetStats;
@@ -224,7 +223,7 @@ function sampledStream(
   return new DataStream(dataset, sampler, batchSize, preprocess, streamCameras(dataset, config, seed));
 }
 
-/** The datasets that have to be on this machine, the mixture's included. */
+/** The datasets that must be available locally, including those of a mixture. */
 export function datasetChoices({ dataset }: TrainConfig): DatasetChoice[] {
   const others = (dataset.mixture ?? []).map(({ weight: _, ...other }) => ({
     ...other,

@@ -88,8 +88,8 @@ interface Start {
 
 /**
  * Opens data and policy and puts a run together; nothing is written yet. A policy that starts from a checkpoint keeps the
- * checkpoint's normalisation: with the new dataset's statistics (as LeRobot does) its inputs and actions would mean something else,
- * which is forgetting before the first step.
+ * checkpoint's normalisation: with the new dataset's statistics (as LeRobot does) its inputs and actions would change meaning, so that it
+ * would forget before the first step.
  *
  * Whatever was opened is closed where this throws.
  *
@@ -227,7 +227,7 @@ async function assemble(
   }
 }
 
-// A run that continues under another name must not end up in the folder of a third one.
+// A run that resumes under another name must not write into a different run's folder.
 function liesIn(checkpoint: string, outputDir: string): boolean {
   return relative(realpathSync(checkpoint), realOrGiven(outputDir)) === join('..', '..');
 }
@@ -297,7 +297,7 @@ function withAdapters(policy: Policy, source: string, { peft, policy: config }: 
   return policy;
 }
 
-// Image backbones are pretrained with ImageNet's statistics, so these take the place of the dataset's.
+// Image backbones are pretrained with ImageNet's statistics, so these replace the dataset's.
 function normalizationStats({ policy, dataset }: TrainConfig, fromData: DatasetStats): StatTensors {
   const stats = statTensors(fromData);
   const cameras = [...cameraSizes(policy.input_features).keys()];

@@ -4,9 +4,9 @@ import { ConfigError, type Problem } from '@craft-ft/policies/config';
 
 /** What may differ between a run and its continuation, by field or by the object that holds it. */
 export interface ResumeRules {
-  /** May change without a word: they do not touch what is computed. */
+  /** May change silently: they do not affect the computation. */
   free: readonly string[];
-  /** May change, with one warning: the continuation is then no longer what the run would have been. */
+  /** May change, with a warning: the result then differs from an uninterrupted run. */
   warned: readonly string[];
 }
 
@@ -22,7 +22,7 @@ export const RESUME_RULES: ResumeRules = {
     'num_workers',
     'use_policy_training_preset',
     'dataset.root',
-    // How the run was started: what follows from them is in the policy's features.
+    // These only say how the run was started; their effect is in the policy's features.
     'dataset.cameras',
     'dataset.image_size',
     'dataset.frame_cache',

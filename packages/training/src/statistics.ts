@@ -25,7 +25,7 @@ interface StatsSource {
   readonly columns?: ReadonlyMap<string, Column>;
 }
 
-/** Relative actions that are looked at, at most; evenly spread over the dataset. */
+/** Maximum number of relative actions used, spread evenly over the dataset. */
 const RELATIVE_ROWS = 200_000;
 
 /**

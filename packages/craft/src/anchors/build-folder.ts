@@ -80,7 +80,7 @@ function readPlan(dir: string): BuildPlan | null {
   try {
     return planSchema.parse(JSON.parse(readFileSync(join(dir, ANCHOR_BUILD_FILE), 'utf8')));
   } catch {
-    // Absent, or cut off: the build begins anew.
+    // Missing or truncated: start the build over.
     return null;
   }
 }

@@ -8,7 +8,7 @@ import type { AnchorKind } from './config.js';
 import { fromStored, inputKeys, outputKeys, storedImages, storedSizes } from './inputs.js';
 import type { AnchorSource } from './source.js';
 
-/** A teacher and the data it is asked about. */
+/** A teacher and the data its targets are computed for. */
 export interface Build {
   readonly policy: Policy;
   readonly processors: PolicyProcessors;
@@ -33,7 +33,7 @@ async function* batches(
     if (start >= rows.length) return null;
     const batch = source.batch(rows.slice(start, start + batchSize).map(subsetIndex));
     const loaded = (loader?.loadBatch(batch) ?? Promise.resolve({})).then((frames) => ({ batch, frames }));
-    // Its error is thrown where it is waited for.
+    // Errors are thrown where the promise is awaited.
     loaded.catch(() => {});
     return loaded;
   };
@@ -64,7 +64,7 @@ function storedInputs(
   };
 }
 
-// What the policy is shown: the stored tensors, read as training reads them.
+// The policy gets the stored tensors, read the same way as in training.
 function policyBatch(
   { policy, processors }: Build,
   stored: TensorBatch,
@@ -167,10 +167,10 @@ export async function poolFeatures(
   }
 }
 
-/** Whose action tokens are the labels of `token_ce`. */
+/** Where the action-token labels of `token_ce` come from. */
 export type TokenSource = 'teacher' | 'recorded';
 
-/** What a teacher is asked. */
+/** Which targets to compute, and how. */
 export interface TargetRequest {
   readonly kinds: readonly AnchorKind[];
   /** For `hidden`; `feature` is the first layer and pooling. */
@@ -180,14 +180,14 @@ export interface TargetRequest {
   readonly dtype: 'float16' | 'float32';
 }
 
-/** A policy that writes action tokens, as pi0_fast. */
+/** A policy that generates action tokens, such as pi0_fast. */
 interface TokenPolicy {
   generateTokens(batch: TensorBatch): number[][];
 }
 
 /**
- * A frozen teacher's targets for a batch, on the CPU, as a cache stores them. Evaluation mode, no graph, no random numbers (but for a
- * policy that decodes with a temperature).
+ * A frozen teacher's targets for a batch, on the CPU, as a cache stores them. Evaluation mode, no graph, no random numbers (except when
+ * the policy decodes with a temperature).
  *
  * @param batch preprocessed, with the recorded actions
  * @throws CraftError `ANCHOR_KIND` where the policy has no such target; `ANCHOR_NOT_FINITE` for a target that float16 cannot hold

@@ -33,27 +33,27 @@ export interface BuildAnchorOptions {
   /** Checkpoint, run or model folder of the frozen teacher. */
   teacher: string;
   datasets: readonly AnchorDataset[];
-  /** Folder for the cache; an interrupted build in it goes on. */
+  /** Folder for the cache; an interrupted build in it is resumed. */
   outputDir: string;
   /** Default `task`. */
   kinds?: readonly AnchorKind[];
-  /** Samples; all frames where there are fewer. Default 1000. */
+  /** Number of samples; all frames if there are fewer. Default 1000. */
   numAnchors?: number;
   /** Default `uniform`. */
   selection?: AnchorSelection;
   /** For `kmeans` and `herding`: frames to choose among. Default 4000. */
   poolSize?: number;
-  /** For `events`. Default: found. */
+  /** For `events`. Default: detected. */
   gripperDims?: readonly number[] | null;
-  /** For `hidden` and `feature`, which takes the first. Default as training: −2. */
+  /** For `hidden` and `feature` (which uses only the first). Default −2, as in training. */
   layers?: readonly number[];
-  /** Default as training: `mean_masked`. */
+  /** Default `mean_masked`, as in training. */
   poolings?: readonly Pooling[];
   /** How targets are stored. Default `float16`. */
   dtype?: 'float16' | 'float32';
   /** For `token_ce`. Default `teacher`. */
   tokenSource?: TokenSource;
-  /** Samples at a time; changes the speed only. Default 16. */
+  /** Batch size; affects speed only. Default 16. */
   batchSize?: number;
   /** Default 0. */
   seed?: number;
@@ -65,16 +65,16 @@ export interface BuildAnchorOptions {
   overwrite?: boolean;
   numWorkers?: number;
   reading?: AnchorReading;
-  /** Called as the work goes on, with what is being done. */
+  /** Called with the current stage and its progress. */
   onProgress?: (stage: 'selection' | 'samples', done: number, total: number) => void;
 }
 
 /**
- * Writes an anchor cache: samples of datasets with what a frozen teacher makes of them, so that training needs neither.
+ * Writes an anchor cache: dataset samples with a frozen teacher's targets, so that training needs neither the datasets nor the teacher.
  *
- * Deterministic by its options. Each shard is written whole or not at all, `metadata.json` last: an interrupted build goes on where it
- * stopped when it is run again, and a finished one finds nothing to do. Inputs are stored before the policy's processors and the
- * teacher is shown exactly what is stored, through the same code that training reads them with.
+ * The result depends only on the options. Each shard is written atomically, `metadata.json` last: run an interrupted build again and it
+ * resumes where it stopped; a finished one does nothing. Inputs are stored as they are before the policy's processors, and the teacher
+ * sees exactly what is stored, through the same code that training uses.
  *
  * @returns the metadata
  * @throws CraftError `ANCHOR_CACHE_EXISTS`, `ANCHOR_KIND`, `ANCHOR_SELECTION`, `ANCHOR_NOT_FINITE`, and those of policies and datasets
@@ -163,7 +163,7 @@ function targetRequest(options: BuildAnchorOptions): TargetRequest {
   };
 }
 
-// Everything that decides about the content, and nothing that does not (paths, batch size, device).
+// Everything that affects the content, and nothing else (no paths, batch size or device).
 function fingerprintOf(
   options: BuildAnchorOptions,
   request: TargetRequest,
@@ -191,7 +191,7 @@ function fingerprintOf(
 
 const POOL_SIZE = 4000;
 
-// Over the weights of the model and of an adapter, and not the processors' files.
+// Hashes the weights of the model and of an adapter, but not the processors' files.
 function weightsHash(dir: string): string {
   const files = readdirSync(dir).filter((name) => /^(adapter_)?model.*\.safetensors$/.test(name));
   const hash = createHash('sha256');
@@ -228,14 +228,14 @@ async function makePlan(options: BuildAnchorOptions, build: Build, fingerprint: 
   };
 }
 
-/** The samples of a build, written. */
+/** The samples that a build has written. */
 interface WrittenSamples {
   rows: readonly number[];
   shards: AnchorCacheMetadata['shards'];
   tensors: TensorTable;
   /** Sums of squares of the feature targets, by tensor. */
   squares: Record<string, number[]>;
-  /** How many hidden states the teacher has; 0 where none were asked for. */
+  /** How many hidden states the teacher has; 0 if none were requested. */
   states: number;
 }
 

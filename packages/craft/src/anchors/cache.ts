@@ -17,8 +17,8 @@ export interface StoredSamples {
 }
 
 /**
- * An anchor cache on disk. Opening reads the headers of every shard; `read` reads the bytes of the samples asked for and nothing else,
- * so that any order of samples costs the same and a cache may be larger than memory.
+ * An anchor cache on disk. Opening reads the header of every shard; `read` reads only the bytes of the requested samples, so any order
+ * costs the same and a cache may be larger than memory.
  *
  * @example
  * ```ts
@@ -36,8 +36,8 @@ export class AnchorCacheDataset implements Disposable {
   ) {}
 
   /**
-   * @throws CraftError as `readAnchorMetadata`; `ANCHOR_SHARD_MISSING`, `ANCHOR_SHARD_INVALID` naming the first shard that is not as
-   * the metadata says
+   * @throws CraftError as `readAnchorMetadata`; `ANCHOR_SHARD_MISSING`, `ANCHOR_SHARD_INVALID` naming the first shard that does not match
+   * the metadata
    */
   static open(dir: string): AnchorCacheDataset {
     const metadata = readAnchorMetadata(dir);
@@ -75,7 +75,7 @@ export class AnchorCacheDataset implements Disposable {
    * Reads samples.
    *
    * @param names tensors to read. Default: all
-   * @throws CraftError `ANCHOR_SHARD_MISSING`, `SAFETENSORS_INVALID` where a shard changed meanwhile
+   * @throws CraftError `ANCHOR_SHARD_MISSING`, `SAFETENSORS_INVALID` if a shard has changed since
    */
   read(
     rows: readonly number[],
@@ -118,7 +118,7 @@ export class AnchorCacheDataset implements Disposable {
         this.#files.delete(oldest);
       }
     } else this.#files.delete(index);
-    // The last entry is the one used last.
+    // The most recently used entry is last.
     this.#files.set(index, file);
     return file;
   }
@@ -148,7 +148,7 @@ export class AnchorCacheDataset implements Disposable {
   }
 }
 
-// The same bytes as elements of a size that libtorch takes for any dtype of that size.
+// Reinterpreted as elements of the same size: libtorch accepts the bytes for any dtype of that size.
 function view(bytes: Uint8Array, size: number): Uint8Array | Int16Array | Float32Array | Float64Array {
   if (size === 2) return new Int16Array(bytes.buffer);
   if (size === 4) return new Float32Array(bytes.buffer);
@@ -170,7 +170,7 @@ export interface ShardNotes {
   fingerprint: string;
   /** Sums of squares of the targets over the shard, by tensor; for the second moments of the whole cache. */
   squares: Record<string, number[]>;
-  /** How many hidden states the teacher has; 0 where that was not looked at (all shards but the first). */
+  /** How many hidden states the teacher has; 0 if unknown (in every shard but the first). */
   states: number;
 }
 
@@ -256,7 +256,7 @@ export function finishedShard(
     const states = Number(shard.metadata.get('states') ?? 0);
     return { notes: { fingerprint, squares, states }, tensors };
   } catch (error) {
-    // A damaged shard is made anew.
+    // A damaged shard is rebuilt.
     if (error instanceof CraftError || error instanceof SyntaxError) return null;
     throw error;
   }
@@ -314,7 +314,7 @@ export interface AnchorCacheInfo {
   seed: number | null;
   versions: Record<string, string>;
   notes: string[];
-  /** Shards whose content is not what was written; null where that was not looked at. */
+  /** Shards whose hash does not match the metadata; null if not verified. */
   damaged: string[] | null;
 }
 

@@ -52,7 +52,7 @@ export interface AnchorLoaderOptions {
  * (normalised), `anchor.token_labels` int64 and `anchor.token_mask` bool [B, T].
  *
  * @throws CraftError `ANCHORS_MISSING` without a source; `ANCHOR_CACHE_…`, `ANCHOR_SHARD_…` for a cache that cannot be read;
- * `ANCHOR_KIND`, `ANCHOR_FEATURES`, `ANCHOR_STALE`, `ANCHOR_GEOMETRY` for one that does not fit this run, saying what to build anew;
+ * `ANCHOR_KIND`, `ANCHOR_FEATURES`, `ANCHOR_STALE`, `ANCHOR_GEOMETRY` for one that does not fit this run, saying what to rebuild;
  * those of datasets
  *
  * @example

@@ -33,7 +33,7 @@ const counts = z.array(whole);
 export const anchorCacheMetadataSchema = z.strictObject({
   format: z.literal('craft-anchor-cache'),
   version: z.literal(ANCHOR_CACHE_VERSION),
-  /** The request the cache answers, as a hash: the same command finds it complete. */
+  /** Hash of the request that the cache was built for: the same command finds it complete. */
   fingerprint: z.string(),
   kinds: z.array(anchorKindSchema).min(1),
   /**
@@ -120,7 +120,7 @@ export type AnchorCacheMetadata = z.infer<typeof anchorCacheMetadataSchema>;
  * Reads and checks `metadata.json` of an anchor cache.
  *
  * @throws CraftError `ANCHOR_CACHE_MISSING` where there is none, `ANCHOR_CACHE_INCOMPLETE` for an interrupted build,
- * `ANCHOR_CACHE_FOREIGN` for one of the Python project, `ANCHOR_CACHE_INVALID` naming the field
+ * `ANCHOR_CACHE_FOREIGN` for one written by the Python project, `ANCHOR_CACHE_INVALID` naming the field
  */
 export function readAnchorMetadata(dir: string): AnchorCacheMetadata {
   const path = join(dir, ANCHOR_METADATA_FILE);
@@ -162,7 +162,7 @@ function missing(dir: string, error: unknown): CraftError {
   );
 }
 
-/** Beside the shards of a build that is under way: what is built, and which frames. */
+/** Lies beside the shards of an unfinished build: what is being built, and from which frames. */
 export const ANCHOR_BUILD_FILE = 'build.json';
 
 function parseJson(text: string, path: string): unknown {
@@ -182,7 +182,7 @@ function isForeign(json: unknown): boolean {
   );
 }
 
-// What the fields say about each other.
+// Rules between the fields.
 function checkCounts(metadata: AnchorCacheMetadata, path: string): void {
   const { num_samples: count, shards, task_index: tasks, frames, kinds } = metadata;
   const stored = shards.reduce((sum, shard) => sum + shard.count, 0);

@@ -32,7 +32,7 @@ export interface FeaturePlace {
 /**
  * Checks that a cache can serve a run and finds the wanted features in it.
  *
- * @throws CraftError `ANCHOR_KIND`, `ANCHOR_FEATURES`, `ANCHOR_STALE`, `ANCHOR_GEOMETRY`, each saying what to build anew
+ * @throws CraftError `ANCHOR_KIND`, `ANCHOR_FEATURES`, `ANCHOR_STALE`, `ANCHOR_GEOMETRY`, each saying what to rebuild
  */
 export function checkNeeds(
   cache: AnchorCacheDataset,
@@ -43,7 +43,7 @@ export function checkNeeds(
   const { metadata, dir } = cache;
   const kinds = new Set<AnchorKind>(metadata.kinds);
   for (const kind of needs.kinds) {
-    // One pooled vector is a hidden target of one layer and one pooling, and the other way round.
+    // One pooled vector equals a hidden target with one layer and one pooling, and vice versa.
     const other = kind === 'hidden' ? 'feature' : kind === 'feature' ? 'hidden' : kind;
     if (!kinds.has(kind) && !kinds.has(other)) {
       const has = `${dir}: the cache has ${metadata.kinds.join(', ')}, this run needs ${kind}`;
@@ -126,7 +126,7 @@ function findFeatures(dir: string, metadata: AnchorCacheMetadata, needs: AnchorN
     const remedy = `build it with craft anchors build --${what === 'layers' ? what : 'pooling'}=[${(wanted?.[what] ?? []).join()}]`;
     return new CraftError('ANCHOR_FEATURES', `${message}; ${remedy}`);
   };
-  // Both ways of counting meet where the number of layers is known.
+  // Positive and negative indices can be compared once the number of layers is known.
   const count = has.num_states;
   const absolute = (layer: number) => (layer < 0 && count !== null ? layer + count : layer);
   const places = {

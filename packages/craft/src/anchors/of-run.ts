@@ -5,14 +5,14 @@ import { type AnchorLoader, createAnchorDataLoader } from './loader.js';
 import type { AnchorNeeds } from './needs.js';
 import { type AnchorDataset, anchorChoice } from './source.js';
 
-/** The fields that say where a run's anchors come from, the same in every method that has any. */
+/** The fields that say where a run's anchors come from; the same for every method that uses anchors. */
 export type AnchorFields = Pick<CraftConfig, Extract<keyof CraftConfig, `anchor_${string}`>>;
 
 /**
  * The anchors that a method's configuration asks for, closed with the run.
  *
  * @param method the group that the fields belong to, for messages
- * @throws CraftError `ANCHOR…` where the anchors are not to be had or do not fit the run
+ * @throws CraftError `ANCHOR…` when the anchors are unavailable or do not fit the run
  */
 export async function anchorsOfRun(
   { config, policy, processors, keep }: StrategyContext,
@@ -58,12 +58,12 @@ function anchorDatasets(fields: AnchorFields, method: string): AnchorDataset[] {
   return [{ ...main, weight: 1 }, ...others];
 }
 
-// The task's own seed would order the same dataset alike: anchors would be the very frames being trained on.
+// With the task's seed, the same dataset would be shuffled the same way: the anchors would be the frames being trained on.
 function anchorSeed(seed: number): number {
   return seed + 2 ** 32;
 }
 
-/** A warning where the task is learned from recordings that are anchors too: they then say nothing about an old task. */
+/** Warns when the task's recordings are also the anchors, which then say nothing about an old task. */
 export function sharedRecordings(
   fields: AnchorFields,
   { dataset }: Pick<TrainConfig, 'dataset'>,

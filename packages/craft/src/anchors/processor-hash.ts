@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import type { PolicyProcessors, ProcessorStep } from '@craft-ft/policies';
 import { noGrad, scope, type Tensor } from '@craft-ft/torch';
 
-/** Steps that change where a batch lies or what its keys are called, and no value. */
+/** Steps that change a batch's device or keys, but no values. */
 const NEUTRAL = new Set(['rename_observations_processor', 'to_batch_processor', 'device_processor']);
 
 /**
  * A hash of each step of a preprocessor that changes what the policy sees: statistics, normalisation modes, tokenisers, prompts. Two
- * processors with equal hashes make the same inputs of the same sample, on whatever device.
+ * processors with equal hashes produce the same inputs from the same sample, on any device.
  *
  * @returns hexadecimal SHA-256 by the step's name, in order
  */
@@ -62,7 +62,7 @@ export function sorted(value: unknown): unknown {
   return Object.fromEntries(keys.map((key) => [key, sorted(value[key])]));
 }
 
-/** SHA-256 of a value as JSON, whatever the order of its keys. */
+/** SHA-256 of a value as JSON, independent of key order. */
 export function hashJson(value: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(sorted(value)))

@@ -40,7 +40,7 @@ test('no row is dropped: each comes once per epoch, whatever the batch size', ()
         const part = order.slice(epoch * table.length, (epoch + 1) * table.length);
         expect([...part].sort((a, b) => a - b)).toEqual([...all(table)]);
       }
-      // Any batch can be had without those before it.
+      // Any batch can be made without those before it.
       const again = rowSampler(table, all(table), {}, seed);
       expect(again.batchIndices(2, size)).toEqual(order.slice(2 * size, 3 * size));
     }),

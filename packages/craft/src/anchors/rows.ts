@@ -29,8 +29,8 @@ export interface RowSelection {
 }
 
 /**
- * The rows that are used: first whole episodes, then frames of these, both drawn by the seed and evenly over the tasks; a task with
- * too few gives its part to the others.
+ * The rows that are used: first whole episodes, then frames of these, both drawn with the seed and spread evenly over the tasks; what a
+ * task lacks is taken from the others.
  *
  * @returns ascending rows
  * @throws CraftError `ANCHOR_EPISODES_UNKNOWN` where episodes are asked for and the source does not know them
@@ -100,7 +100,7 @@ export function spread<T>(groups: readonly (readonly T[])[], count: number, seed
   return chosen;
 }
 
-/** How rows are drawn: all alike, every task alike, or every dataset by its weight. */
+/** How rows are drawn: uniformly, balanced over tasks, or by dataset weight. */
 export interface Drawing {
   balanceTasks?: boolean;
   /** By dataset of the table; default: all frames alike. */

@@ -13,14 +13,14 @@ import {
 } from './metadata.js';
 import { hashJson } from './processor-hash.js';
 
-/** What the writer of a cache cannot know. */
+/** What the writer cannot know by itself. */
 export type AnchorCacheDescription = Omit<
   AnchorCacheMetadata,
   'format' | 'version' | 'fingerprint' | 'num_samples' | 'shard_size' | 'shards' | 'tensors' | 'versions'
 >;
 
 /**
- * Writes an anchor cache from samples that come in parts of any size, for whoever has anchors of another origin.
+ * Writes an anchor cache from samples that arrive in parts of any size, for anchors from other sources.
  *
  * @example
  * ```
@@ -32,7 +32,7 @@ export type AnchorCacheDescription = Omit<
  * ```
  */
 export class AnchorCacheWriter {
-  /** The cache that is in the folder already, where it is whole and answers the same request. */
+  /** The cache already in the folder, if it is complete and was built for the same request; else null. */
   readonly complete: AnchorCacheMetadata | null;
   readonly #fingerprint: string;
   readonly #shardSize: number;
@@ -56,7 +56,7 @@ export class AnchorCacheWriter {
     this.complete = completeCache(dir, this.#fingerprint);
     if (this.complete !== null) return;
     openBuildFolder(dir, this.#fingerprint, overwrite);
-    // Marks the folder as this request's, so that it can be run again after an interruption.
+    // Marks the folder as belonging to this request, so that an interrupted run can be resumed.
     const frames = { dataset: [], episode: [], frame: [] };
     savePlan(dir, { fingerprint: this.#fingerprint, frames, pool_size: null, coverage: null });
   }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 const retentionModeSchema = z.enum(['loss', 'token_ce', 'hidden', 'feature', 'action']);
 export type RetentionMode = z.infer<typeof retentionModeSchema>;
 
-/** Whether K-step retention compensates for the steps without it. */
+/** Whether retention every K steps compensates for the steps in between. */
 const retentionScaleSchema = z.enum(['event', 'step']);
 
 /** How features are compared with the teacher's. */

@@ -1,9 +1,8 @@
 /**
  * How much is remembered: the loss on anchor data, which the constraint L_retain(θ) ≤ ε bounds.
  *
- * The general measure is the policy's own training loss on anchors: whatever the policy is trained by, the old task is held
- * by the same yardstick, and no teacher is needed. `computeHiddenRetentionLoss` compares
- * features with a frozen teacher's instead.
+ * The general measure is the policy's own training loss on anchors: whatever the policy is trained on, the old task is measured the same
+ * way, and no teacher is needed. `computeHiddenRetentionLoss` compares features with a frozen teacher's instead.
  */
 import type { PolicyOutput } from '@craft-ft/policies';
 import { CraftError, cosineSimilarity, scope, type Tensor } from '@craft-ft/torch';

@@ -20,7 +20,7 @@ interface WeightedTerm {
  * Each term runs forward and backward before the next begins, so that several need no more memory than the largest.
  */
 export class RetentionObjective {
-  /** @param teacher asked for the targets that a batch does not bring; null where every batch brings them */
+  /** @param teacher computes the targets that a batch lacks; null if every batch has them */
   constructor(
     readonly terms: readonly WeightedTerm[],
     readonly teacher: StartingWeights | null = null,
@@ -39,7 +39,7 @@ export class RetentionObjective {
       scope(() => {
         const forward = () => term.loss(policy, batch);
         const both = () => lossAndGradient(forward, gradient, this.#name(what, term), weight * scale);
-        // The backward pass computes checkpointed layers again: in the same mode, or it would not be the same function.
+        // Gradient checkpointing recomputes layers in the backward pass, so the mode must be the same there.
         return term.evaluation ? inEvaluationMode(policy, both) : both();
       }),
     );
@@ -80,7 +80,7 @@ export class RetentionObjective {
     return { ...batch, ...Object.fromEntries(targets) };
   }
 
-  /** The terms that measure the scale of their targets before the first step, which the anchors do not say. */
+  /** The terms that must measure the scale of their targets before the first step, because the anchors do not include it. */
   get calibrated(): RetentionTerm[] {
     return this.terms.flatMap(({ term }) => (term.calibrate === undefined ? [] : [term]));
   }
@@ -185,7 +185,7 @@ function storedFeatures({ hidden, feature }: AnchorCacheMetadata): StoredFeature
 
 function secondMoments(stored: StoredFeatures, spec: FeatureSpec): number[][] {
   const { states } = stored;
-  // -1 and 12 are the same of 13.
+  // With 13 states, -1 and 12 are the same one.
   const absolute = (layer: number) => (layer < 0 && states !== null ? layer + states : layer);
   return spec.layers.map((layer) => {
     const row = stored.secondMoment[stored.layers.findIndex((one) => absolute(one) === absolute(layer))];
@@ -193,7 +193,7 @@ function secondMoments(stored: StoredFeatures, spec: FeatureSpec): number[][] {
   });
 }
 
-/** Elements swapped at a time. */
+/** Number of elements swapped at once. */
 const CHUNK = 1 << 20;
 
 const name = (segment: number) => `segment.${segment}`;
@@ -245,7 +245,7 @@ export class StartingWeights {
     return new Map(this.#saved.map((saved, i) => [name(i), saved]));
   }
 
-  /** Takes over what `tensors` gave. @returns whether it fits */
+  /** Restores what `tensors` returned. @returns whether it fits */
   restore(state: ReadonlyMap<string, Tensor>): boolean {
     const given = this.#saved.map((_, i) => state.get(name(i)));
     if (given.some((tensor, i) => tensor?.numel !== this.#saved[i]!.numel)) return false;

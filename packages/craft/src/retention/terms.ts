@@ -9,22 +9,22 @@ import { computeHiddenRetentionLoss, computeRetentionLoss, type HiddenLossType, 
 export interface RetentionTerm {
   readonly mode: RetentionMode;
   /**
-   * Whether the loss compares with targets that were computed without dropout, so that it has to be computed without too: forward and
-   * backward pass run in evaluation mode then. Others leave the policy in the mode it is in.
+   * Whether the loss compares with targets that were computed without dropout, in which case forward and backward run in evaluation mode,
+   * without dropout too. Others leave the policy in the mode it is in.
    */
   readonly evaluation: boolean;
-  /** What a teacher is asked for, where the batch brings no target; null where the term needs no teacher. */
+  /** The target to compute with a teacher if the batch has none; null if the term needs no teacher. */
   readonly target: RetentionTarget | null;
   /**
    * The loss with its graph, and its parts for the log.
    *
    * @param batch preprocessed anchors, with the target under its key
-   * @throws CraftError where policy, batch and target do not go together
+   * @throws CraftError if policy, batch and target do not fit together
    */
   loss(policy: Policy, batch: TensorBatch): PolicyOutput;
   /**
-   * Measures the scale of the teacher's targets, for losses that are fractions of it. Called before the first step where no anchor
-   * cache says it.
+   * Measures the scale of the teacher's targets, for losses that are fractions of it. Called before the first step if no anchor cache
+   * provides it.
    *
    * @param targets of several batches
    */
@@ -39,7 +39,7 @@ export interface RetentionTerm {
 export interface RetentionTarget {
   /** Its key in an anchor batch, `anchor.hidden`. */
   readonly key: string;
-  /** The same computation that the student is put through; called with the teacher's weights in place, without recording. */
+  /** The same computation as for the student; called with the teacher's weights in place, without recording a graph. */
   compute(policy: Policy, batch: TensorBatch): Tensor;
 }
 
@@ -154,8 +154,8 @@ const momentSchema = z.array(z.array(z.number().min(0)));
 /**
  * `hidden` and `feature`: the distance of pooled hidden states from the teacher's, averaged over layers and poolings.
  *
- * Normalised, each layer's mse is divided by the teacher's mean square in that layer (l1 by its root): a fraction of the signal that has
- * drifted, comparable between layers and models, which ε can be chosen for beforehand. cosine has no scale.
+ * Normalised, each layer's mse is divided by the teacher's mean square in that layer (l1 by its root): the fraction of the signal that
+ * has drifted, comparable between layers and models, so that ε can be chosen in advance. cosine has no scale.
  */
 export class FeatureTerm implements RetentionTerm {
   readonly mode;

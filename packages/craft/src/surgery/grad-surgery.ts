@@ -16,7 +16,7 @@
  * The projection is PCGrad's, one-sided: only the task gradient gives way, since retention is a constraint and not a second
  * task. CAGrad looks for a better compromise of all gradients; PCGrad's closed form needs three inner products.
  *
- * Training runs {@link GradientPair}: two flat buffers, of which nothing is ever copied. The functions on lists take one gradient per
+ * Training runs {@link GradientPair}: two flat buffers that are never copied. The functions on lists take one gradient per
  * parameter, null (which counts as zero) where a loss does not reach it, as the original project does, and allocate their results. Both
  * get their coefficients from `combine` in surgery.ts.
  *
@@ -56,7 +56,7 @@ import {
 export class GradientPair {
   readonly task: optim.GradBuffer;
   readonly retain: optim.GradBuffer;
-  /** Stretches that inner products are taken of, and which group of the surgery each belongs to. */
+  /** Ranges of the inner products, and the surgery group of each. */
   readonly #stretches: readonly { offset: number; length: number }[] | undefined;
   readonly #groups: readonly number[];
 

@@ -10,7 +10,7 @@ import { cagrad } from './cagrad.js';
 export const surgerySchema = z.enum(['projection', 'none', 'pcgrad', 'agem', 'cagrad']);
 export type SurgeryType = z.infer<typeof surgerySchema>;
 
-/** What the surgery decides about at a time. */
+/** The unit that the surgery decides on. */
 const surgeryGranularitySchema = z.enum(['model', 'module', 'tensor']);
 export type SurgeryGranularity = z.infer<typeof surgeryGranularitySchema>;
 
@@ -113,7 +113,7 @@ export interface Combination {
 }
 
 /**
- * Decides one surgery. Every kind needs the three inner products and nothing else, so none costs more than another:
+ * Decides one surgery. Every kind needs only the three inner products, so all cost the same:
  *
  * | surgery | without a conflict | with one |
  * | --- | --- | --- |
@@ -155,7 +155,7 @@ export function combine(products: Products, settings: SurgerySettings): Combinat
   return { a, b, norm: Math.sqrt(normSquared(products, a, b)), conflict };
 }
 
-/** Below this a squared norm is nothing to protect, and dividing by it would amplify rounding. */
+/** A squared norm below this counts as zero; dividing by it would amplify rounding errors. */
 const MIN_NORM_SQ = 1e-12;
 
 function isConflict(products: Products, threshold: number, metric: ConflictMetric): boolean {
@@ -195,7 +195,7 @@ function normSquared({ d, T, R }: Products, a: number, b: number): number {
  * Which group of the surgery each parameter belongs to: all in one (`model`), one for each repeated block or layer (`module`), or each
  * on its own (`tensor`).
  *
- * A block is what a name says up to its first number (`model.encoder.layers.0`, `model.backbone.layer1.0`); a parameter outside of
+ * A block is a name up to its first number (`model.encoder.layers.0`, `model.backbone.layer1.0`); a parameter outside of
  * blocks belongs to the layer that owns it (`model.action_head`).
  *
  * @param names of the parameters, as in the state dict
@@ -214,7 +214,7 @@ export function surgeryGroups(names: readonly string[], granularity: SurgeryGran
   });
 }
 
-/** The decision for every parameter, and what it comes to over the whole model. */
+/** The decision for every parameter, and the totals over the whole model. */
 export interface GroupedCombination extends Products {
   /** Per parameter, or one number where all share it. */
   a: number | number[];
@@ -252,7 +252,7 @@ export function combineGroups(
   };
 }
 
-/** The products over several stretches together. */
+/** Sum of the products over several ranges. */
 export function sumOf(parts: readonly Products[]): Products {
   return parts.reduce((sum, { d, T, R }) => ({ d: sum.d + d, T: sum.T + T, R: sum.R + R }), {
     d: 0,

@@ -103,7 +103,7 @@ export class AdamW {
     });
   }
 
-  // The same of stock operators, for devices and dtypes that the kernel does not know.
+  // The same with stock operators, for devices and dtypes that the kernel does not support.
   #composed(run: UpdateRun & SweepNumbers, first: Tensor, second: Tensor | undefined): void {
     const { a, b, lr, weightDecay, step } = run;
     const [beta1, beta2] = this.betas;

@@ -31,7 +31,7 @@ interface FlatEntry {
   readonly segment: number;
 }
 
-/** The parameters of one dtype: a stretch of the layout with memory of its own. */
+/** The parameters of one dtype: a range of the layout with its own memory. */
 export interface FlatSegment {
   readonly dtype: DType;
   /** First element in the layout. */
@@ -45,7 +45,7 @@ export interface FlatSegment {
 const ALIGNMENT = 16;
 const aligned = (length: number) => Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 
-// These may stand beside each other: gradients and moments of all of them are float32.
+// These dtypes can be mixed: their gradients and moments are all float32.
 const MIXABLE: readonly string[] = ['float32', 'bfloat16', 'float16'];
 
 /**
@@ -128,8 +128,8 @@ export class FlatParameters {
   }
 
   /**
-   * Makes sure that every parameter still is a view of this memory. Backward passes and updates ask, which costs nothing worth mentioning;
-   * a parameter that was moved would otherwise train memory that no module reads.
+   * Makes sure that every parameter still is a view of this memory. Backward passes and updates ask, at negligible cost; otherwise the
+   * optimiser would update memory that a moved parameter no longer uses.
    *
    * @throws CraftError PARAMETERS_MOVED
    */

@@ -64,8 +64,8 @@ function fusedPair([x, y]: Pair): Gram | null {
 }
 
 /**
- * Of stock operators: a chunk of both sides at a time is widened into a buffer of two rows, whose product with its own
- * transpose holds all three numbers; so no copy is ever as large as a gradient, and the device is waited for once.
+ * With stock operators: chunks of both sides are converted into a two-row buffer, whose product with its transpose holds all three
+ * numbers. No copy is as large as a gradient, and the device is synchronised once.
  */
 function composedGram(pairs: readonly Pair[]): Gram[] {
   const any = pairs.flat().find((tensor) => tensor !== null);

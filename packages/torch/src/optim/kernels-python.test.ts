@@ -7,7 +7,7 @@ import * as torch from '../index.js';
 
 const { nn, optim } = torch;
 
-// The library is of one libtorch: it takes a Python with the very same.
+// The library is built for one libtorch version, so Python must have the same one.
 const library = optim.kernels().library;
 const python = library === null ? null : findPython(dirname(library));
 if (python === null) console.log('skipped: no Python here has the libtorch that the kernels were built for');

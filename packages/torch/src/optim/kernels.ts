@@ -15,13 +15,13 @@ export interface Kernels {
   readonly path: 'fused' | 'composed';
   /** Instruction set of the fused path: `plain`, `avx2` or `avx512`. */
   readonly level: string | null;
-  /** The library, where it was built. */
+  /** Path of the library, if it was built. */
   readonly library: string | null;
-  /** Why the composed path is used. */
+  /** Why the composed path is used; null when it is not. */
   readonly reason: string | null;
 }
 
-/** Numbers of one stretch of an update. */
+/** Coefficients for one range of an update. */
 export interface SweepNumbers {
   /** Factors on the two gradients. */
   readonly a: number;

@@ -14,7 +14,7 @@ export interface FlatGradient {
 export type Coefficient = number | readonly number[];
 
 /**
- * a·first + b·second, which is computed on the way through memory and stored nowhere. A parameter that either reached is
+ * a·first + b·second, which is computed on the fly and never stored. A parameter that either reached is
  * updated; a gradient that is missing counts as zero.
  */
 export interface CombinedGradient {
@@ -24,7 +24,7 @@ export interface CombinedGradient {
   readonly b: Coefficient;
 }
 
-/** A stretch of parameters that one set of numbers updates. */
+/** A range of parameters updated with the same coefficients. */
 export interface UpdateRun extends Run {
   readonly segment: number;
   readonly group: number;
@@ -44,7 +44,11 @@ export function sidesOf(gradient: FlatGradient | CombinedGradient): {
   return 'flat' in gradient ? { first: gradient, second: null, a: 1, b: 0 } : gradient;
 }
 
-/** Counts an update for every reached parameter and joins neighbours that the same numbers update into runs. @throws CraftError PARAMETERS_MOVED */
+/**
+ * Counts an update for every reached parameter and merges neighbours updated with the same coefficients into runs.
+ *
+ * @throws CraftError PARAMETERS_MOVED
+ */
 export function nextRuns(
   parameters: FlatParameters,
   gradient: FlatGradient | CombinedGradient,

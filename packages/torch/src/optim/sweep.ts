@@ -5,10 +5,10 @@ import type { FlatSegment } from './flat-parameters.js';
 /** Elements of one step of a sweep: few enough that the step's buffers stay in the processor's cache from operator to operator. */
 export const CHUNK = 1 << 18;
 
-// Elsewhere every operator of a step is the launch of a kernel, which wants to be large.
+// On other devices every operator launches a kernel, so large chunks are faster.
 const DEVICE_CHUNK = 1 << 24;
 
-/** A stretch of a flat buffer. */
+/** A range of a flat buffer. */
 export interface Run {
   readonly offset: number;
   readonly length: number;
@@ -28,7 +28,7 @@ export function sweep(buffers: readonly Tensor[], run: Run, body: (...pieces: Te
 
 /**
  * The same over parameters and buffers of the whole layout: `body` gets the parameters' pieces in the buffers' dtype and changes
- * them in place; what is stored of narrower parameters is rounded once, at the end.
+ * them in place; narrower parameters are rounded once, at the end.
  */
 export function sweepParameters(
   segment: FlatSegment,

@@ -1,4 +1,4 @@
-/** Bad JSON; the message says what, but not in which file. */
+/** Invalid JSON; the message does not name the file. */
 export class JsonError extends Error {}
 
 // Braces, strings (keys where a colon follows) and numbers: in a text that JSON.parse accepts, nothing else can look like them.
@@ -6,7 +6,7 @@ const TOKEN = /[{}]|("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|-?\d[\d.eE+-]*/g;
 const PLAIN_SIZE = /^(0|[1-9]\d*)$/;
 
 /**
- * `JSON.parse`, which also refuses what that lets pass in silence: a key that occurs twice in an object (there the last one wins; the
+ * `JSON.parse` that also refuses what the built-in silently accepts: a key that occurs twice in an object (there the last one wins; the
  * safetensors format forbids it) and half a surrogate pair, which has no UTF-8 form.
  *
  * @param sizes whether whole numbers must be written as such: `1e3` and `1.0` are then refused. Default false
@@ -37,7 +37,7 @@ export function parseStrictJson(text: string, sizes = false): unknown {
   return value;
 }
 
-/** Whether JSON had an object here, and no list and no null. */
+/** Whether a JSON value is an object (not an array or null). */
 export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -73,7 +73,7 @@ export function open(path: string): TensorFile {
 function getTensor(source: TensorSource, name: string, device = 'cpu'): Tensor {
   const dtype = readableDtype(source, name);
   const { data, shape } = source.read(name);
-  // libtorch takes any other byte for a bool as given, and then computes nonsense.
+  // libtorch accepts any other byte in a bool tensor, and then computes wrong results.
   if (dtype === 'bool' && data.some((value) => value > 1)) {
     throw invalid(source.path, `tensor ${quote(name)}: a BOOL byte is neither 0 nor 1; the file is damaged`);
   }
@@ -135,7 +135,7 @@ export function copyTensor(source: TensorSource, name: string, target: Tensor): 
  * Reads a whole checkpoint: a safetensors file, an index of shards, or a folder that holds either.
  *
  * @param device where the tensors go, default `cpu`
- * @throws CraftError as {@link openCheckpoint} and {@link getTensor}; no tensor is left behind then
+ * @throws CraftError as {@link openCheckpoint} and {@link getTensor}; tensors already read are freed then
  */
 export function loadFile(path: string, device = 'cpu'): Map<string, Tensor> {
   using source = openCheckpoint(path);

@@ -10,7 +10,7 @@ import { type Problem, showValue } from '@craft-ft/policies/config';
 export interface NotYet {
   /** Dotted name, or `group.*` for every field below a group. The first entry that matches decides. */
   flag: string;
-  /** Values that ask for what happens anyway (null always is one); `any` where no value can change what is trained. */
+  /** Values that match the actual behaviour (null always does); `any` if no value can change what is trained. */
   off: readonly unknown[] | 'any';
   reason: string;
   /** The field exists in the schema: keep an accepted value instead of removing it. */
@@ -70,7 +70,7 @@ export const LEROBOT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'dataloader_multiprocessing_context', off: 'any', reason: LOADER },
 ];
 
-/** Those of evaluation during training, for training that has no environments to evaluate in. */
+/** Flags for evaluation during training, when there is no environment to evaluate in. */
 export const ENVIRONMENT_FLAGS_NOT_YET: readonly NotYet[] = [
   { flag: 'env.*', off: [], reason: ROLLOUT },
   { flag: 'env_eval_freq', off: 'any', reason: ROLLOUT },

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { CraftError } from '@craft-ft/torch/errors';
 
 /**
- * Guards what is there already against a command that is to write a folder of its own.
+ * Refuses to write into a folder that already has content.
  *
  * @param folder must not exist yet, or be empty
  * @param remedy ends the message, after "choose another --output_dir"

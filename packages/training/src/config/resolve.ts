@@ -93,7 +93,7 @@ function defaultOutputDir(jobName: string, now: Date): string {
 
 function fillPresets(plain: PlainObject): { filled: PlainObject; problems: Problem[] } {
   const policy = policyConfigSchema.safeParse(plain.policy);
-  // A wrong policy is reported by the check that follows; any preset does until then.
+  // An invalid policy is reported by the next check; until then any preset will do.
   const presets = policy.success ? policyPresets(policy.data) : { optimizer: ANY_OPTIMIZER, scheduler: null };
   if (plain.use_policy_training_preset !== false) {
     const scheduler =
@@ -119,7 +119,7 @@ function orPolicyPath(problem: Problem): Problem {
 
 const ANY_OPTIMIZER = { type: 'adamw' };
 
-/** Given fields over the preset's, unless they name another type, for which the preset's values mean nothing. */
+/** Given fields override the preset's; if they name another type, the preset is ignored. */
 function overPreset(preset: OptimizerConfig | SchedulerConfig | PlainObject | null, given: unknown): unknown {
   if (!isPlainObject(given) || preset === null) return given;
   return given.type === undefined || given.type === preset.type ? { ...preset, ...given } : given;

@@ -9,13 +9,13 @@ export interface EpisodeActions {
 /** A share of the ends of an action's range within which it counts as open or closed. */
 const END = 0.1;
 
-/** A dimension that is at one end or the other this often is a gripper's. */
+/** A dimension that is at one of its two ends in at least this share of frames is a gripper's. */
 const BINARY = 0.9;
 
-/** How much a whole stroke of a gripper counts against the largest change of speed. */
+/** Weight of a full gripper stroke relative to the largest change of speed. */
 const GRIPPER_WEIGHT = 4;
 
-/** Frames on either side of an event that are not taken as events of their own. */
+/** Frames on either side of an event that cannot be events themselves. */
 const APART = 5;
 
 /**
@@ -98,7 +98,7 @@ export function eventScores(
  * there are no more peaks, the highest of the other frames.
  *
  * @param count at most the number of frames
- * @returns frames counted over all episodes, ascending; no chance is involved
+ * @returns frames counted over all episodes, ascending; deterministic
  */
 export function eventSelection(
   episodes: readonly EpisodeActions[],

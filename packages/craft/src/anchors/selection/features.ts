@@ -38,7 +38,7 @@ export function kmeansSelection(features: Tensor, count: number, seed: number): 
  *
  * @param features `[P, H]` float32
  * @param count at most P
- * @returns positions in the pool, ascending, without repeats; no chance is involved
+ * @returns positions in the pool, ascending, without repeats; deterministic
  */
 export function herdingSelection(features: Tensor, count: number): number[] {
   return scope(() =>
@@ -154,7 +154,7 @@ function drawByWeight(weights: Float64Array, total: number, random: Xoshiro128):
   });
 }
 
-/** Squared distances of every point to each of some, which themselves are at 0. */
+/** Squared distances from each of `some` to every point; those points themselves are at 0. */
 function distancesTo(points: Vectors, some: readonly number[]): Float64Array[] {
   return scope(() => {
     const rows = squaredDistances(points.take(some), points);

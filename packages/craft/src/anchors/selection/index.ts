@@ -9,7 +9,7 @@ import { coverage, herdingSelection, kmeansSelection } from './features.js';
 /** What a selection is made of. */
 interface SelectionRequest {
   strategy: AnchorSelection;
-  /** Frames wanted; all of the source where it has fewer. */
+  /** Number of frames to select; all of the source if it has fewer. */
   count: number;
   seed: number;
   /** For `kmeans` and `herding`: frames to choose among, drawn evenly over the tasks. */
